@@ -1,0 +1,1 @@
+//! Decides: pure, synchronous, clock-free, cannot fail.

@@ -1,0 +1,215 @@
+//! What a record says and whether a `match` of the model agrees with it.
+
+use std::borrow::Cow;
+
+/// The name of a field that a `match` reads, as an index into [`super::Keys`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct KeyId(pub u16);
+
+/// What a record has under one key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Field<'a> {
+    /// The record lacks the key, or it is `null`.
+    #[default]
+    Absent,
+    Text(Cow<'a, str>),
+    Number(f64),
+    Bool(bool),
+    /// A list matches when any of its elements does.
+    List(Vec<Field<'a>>),
+    /// Present, but of a shape that no test reads (an object).
+    Other,
+}
+
+/// What is known of a condition: the three values of Kleene's logic.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Truth {
+    False,
+    Unknown,
+    True,
+}
+
+impl From<bool> for Truth {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+}
+
+impl std::ops::Not for Truth {
+    type Output = Self;
+    fn not(self) -> Self {
+        match self {
+            Self::False => Self::True,
+            Self::Unknown => Self::Unknown,
+            Self::True => Self::False,
+        }
+    }
+}
+
+/// A text pattern in which `*` stands for any run of characters, `/` included. Case-sensitive.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Glob {
+    pattern: Box<str>,
+    wild: bool,
+}
+
+impl Glob {
+    /// Every text is a pattern.
+    pub fn new(pattern: &str) -> Self {
+        Self { pattern: pattern.into(), wild: pattern.contains('*') }
+    }
+
+    /// The text it was made from.
+    pub fn pattern(&self) -> &str {
+        &self.pattern
+    }
+
+    /// Whether the whole of `text` fits the pattern. Linear in both lengths but for the classic
+    /// one-star backtrack, which is bounded by their product.
+    pub fn matches(&self, text: &str) -> bool {
+        if !self.wild {
+            return *self.pattern == *text;
+        }
+        let (pattern, text) = (self.pattern.as_bytes(), text.as_bytes());
+        let (mut p, mut t) = (0, 0);
+        // Where to resume after a mismatch: the last star, and the text it has swallowed up to.
+        let mut retry: Option<(usize, usize)> = None;
+        while t < text.len() {
+            if p < pattern.len() && pattern[p] == b'*' {
+                retry = Some((p + 1, t));
+                p += 1;
+            } else if p < pattern.len() && pattern[p] == text[t] {
+                (p, t) = (p + 1, t + 1);
+            } else if let Some((after_star, swallowed)) = retry {
+                retry = Some((after_star, swallowed + 1));
+                (p, t) = (after_star, swallowed + 1);
+            } else {
+                return false;
+            }
+        }
+        pattern[p..].iter().all(|&byte| byte == b'*')
+    }
+}
+
+/// One test of one field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    Text(Glob),
+    Number(f64),
+    Bool(bool),
+    /// Both bounds are inclusive.
+    Range {
+        min: Option<f64>,
+        max: Option<f64>,
+    },
+    AnyOf(Vec<Test>),
+    Not(Box<Test>),
+    Exists(bool),
+}
+
+impl Test {
+    /// Kleene truth over what the record has: an absent field leaves all but `exists` unknown.
+    pub fn of(&self, field: &Field<'_>) -> Truth {
+        match (self, field) {
+            (Self::Exists(wanted), field) => (*wanted != matches!(field, Field::Absent)).into(),
+            (Self::Not(inner), field) => !inner.of(field),
+            // A test for absence may stand among others.
+            (Self::AnyOf(tests), field) => tests.iter().map(|test| test.of(field)).fold(Truth::False, or),
+            (_, Field::Absent) => Truth::Unknown,
+            (test, Field::List(items)) => items.iter().any(|item| test.holds(item)).into(),
+            (test, field) => test.holds(field).into(),
+        }
+    }
+
+    fn holds(&self, field: &Field<'_>) -> bool {
+        match (self, field) {
+            (Self::Text(glob), Field::Text(text)) => glob.matches(text),
+            (Self::Number(wanted), Field::Number(number)) => wanted == number,
+            (Self::Bool(wanted), Field::Bool(value)) => wanted == value,
+            (Self::Range { min, max }, Field::Number(number)) => {
+                min.is_none_or(|min| *number >= min) && max.is_none_or(|max| *number <= max)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn or(a: Truth, b: Truth) -> Truth {
+    match (a, b) {
+        (Truth::True, _) | (_, Truth::True) => Truth::True,
+        (Truth::False, Truth::False) => Truth::False,
+        _ => Truth::Unknown,
+    }
+}
+
+/// A `match`: every key must agree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matcher(pub Vec<(KeyId, Test)>);
+
+impl Matcher {
+    /// Kleene truth over a record's fields, indexed by [`KeyId`]: false as soon as one key
+    /// disagrees, unknown while one is missing, else true.
+    pub fn truth(&self, fields: &[Field<'_>]) -> Truth {
+        let mut truth = Truth::True;
+        for (key, test) in &self.0 {
+            match test.of(&fields[usize::from(key.0)]) {
+                Truth::False => return Truth::False,
+                Truth::Unknown => truth = Truth::Unknown,
+                Truth::True => {}
+            }
+        }
+        truth
+    }
+
+    /// Whether an event matches. An event is all there is to know of itself, so a missing field
+    /// is not unknown: it fails a test and passes the `not` of one.
+    pub fn matches(&self, fields: &[Field<'_>]) -> bool {
+        self.0.iter().all(|(key, test)| decided(test, &fields[usize::from(key.0)]))
+    }
+}
+
+fn decided(test: &Test, field: &Field<'_>) -> bool {
+    match test {
+        Test::Not(inner) => !decided(inner, field),
+        Test::AnyOf(tests) => tests.iter().any(|test| decided(test, field)),
+        test => test.of(field) == Truth::True,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_run() {
+        for (pattern, text, expected) in [
+            ("/pricing", "/pricing", true),
+            ("/pricing", "/pricing/", false),
+            ("/pricing*", "/pricing/enterprise", true),
+            ("*pricing*", "/eu/pricing/x", true),
+            ("*.pdf", "/a.pdf.html", false),
+            ("a*b*c", "a-bb-b-c", true),
+            ("a*b*c", "a-c-b", false),
+            ("*", "", true),
+            ("/Pricing", "/pricing", false),
+        ] {
+            assert_eq!(Glob::new(pattern).matches(text), expected, "{pattern} on {text}");
+        }
+    }
+
+    #[test]
+    fn a_missing_field_is_unknown_to_an_attribute_and_decided_for_an_event() {
+        let fields =
+            [Field::Absent, Field::Number(70.0), Field::List(vec![Field::Text("a".into()), Field::Text("b".into())])];
+        let text = |key, text: &str| (KeyId(key), Test::Text(Glob::new(text)));
+        let range = (KeyId(1), Test::Range { min: Some(70.0), max: None });
+        let missing = Matcher(vec![text(0, "x"), range.clone()]);
+        assert_eq!(missing.truth(&fields), Truth::Unknown);
+        assert!(!missing.matches(&fields));
+        let not_missing = Matcher(vec![(KeyId(0), Test::Not(Box::new(Test::Text(Glob::new("x")))))]);
+        assert_eq!(not_missing.truth(&fields), Truth::Unknown);
+        assert!(not_missing.matches(&fields));
+        assert_eq!(Matcher(vec![text(0, "x"), text(2, "c")]).truth(&fields), Truth::False);
+        assert!(Matcher(vec![text(2, "b"), range]).matches(&fields), "any element of a list");
+    }
+}

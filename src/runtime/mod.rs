@@ -1,0 +1,1 @@
+//! The only loop: worker, commit, phases, clock.

@@ -1,0 +1,10 @@
+//! Bytes to and from model types.
+
+pub mod attributes;
+pub mod change;
+pub mod dead_letter;
+pub mod event;
+pub mod model_file;
+pub mod page;
+pub mod standing;
+pub mod time;
