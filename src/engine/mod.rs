@@ -1,1 +1,375 @@
-//! Decides: pure, synchronous, clock-free, cannot fail.
+//! Decides: given events and the time, which accounts change tier or segment, when and why.
+//!
+//! Pure and synchronous: no clock, no I/O, no failure. Few verbs: apply an event or attributes,
+//! advance to a time, ask for the next deadline, explain an account, and load or store a page.
+//!
+//! An account's history is decided up to its *settled* time. Whatever falls due is settled before
+//! an event is applied, each change with its own effective time, so that what is published does not
+//! depend on when somebody looked.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+};
+
+mod account;
+mod accounts;
+mod explain;
+mod judge;
+mod layout;
+mod numbers;
+mod publish;
+mod score;
+mod step;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub use accounts::{PAGES, PageId, account_hash, page_of};
+pub use explain::Explanation;
+pub use step::{Stats, Step};
+pub use store::{AccountImage, Remap, Schema};
+
+use account::{Account, NEVER, Tag};
+use accounts::Page;
+use judge::{Judge, Verdict};
+use layout::{Layout, SlotKind};
+use score::{Reading, faded_at};
+
+use crate::model::{Attributes, Cause, Event, Facts, Hit, Model, SegmentSince, SignalId, Span, Timestamp};
+
+/// What an account was published to be in under a model that this one no longer has.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Retired {
+    tier: Option<Arc<str>>,
+    segments: Vec<SegmentSince>,
+}
+
+/// All accounts of one partition under one model.
+pub struct Engine {
+    model: Arc<Model>,
+    layout: Layout,
+    grace: Span,
+    pages: Vec<Page>,
+    dirty: Vec<bool>,
+    /// When the page's first account may have faded, as of its last sweep.
+    fades_at: Vec<Timestamp>,
+    timers: BinaryHeap<Reverse<(Timestamp, u64)>>,
+    retired: HashMap<Box<str>, Retired>,
+}
+
+/// Whether an event moves scores, or also decides and publishes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Mode {
+    /// Sums and the settled time move on; the outcome was published before.
+    Silent,
+    /// Changes go out.
+    Live,
+}
+
+impl Engine {
+    /// An engine without accounts. Events up to `grace` late may still be judged at their own time.
+    pub fn new(model: Arc<Model>, grace: Span) -> Self {
+        Self {
+            layout: Layout::of(&model),
+            model,
+            grace,
+            pages: std::iter::repeat_with(Page::default).take(PAGES).collect(),
+            dirty: vec![false; PAGES],
+            fades_at: vec![Timestamp::MIN; PAGES],
+            timers: BinaryHeap::new(),
+            retired: HashMap::new(),
+        }
+    }
+
+    /// The model that accounts are judged under.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Number of accounts in memory.
+    pub fn len(&self) -> usize {
+        self.pages.iter().map(|page| page.accounts().len()).sum()
+    }
+
+    /// Whether no account is in memory.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes of memory that the accounts take, index and timers included.
+    pub fn footprint(&self) -> usize {
+        let timers = self.timers.capacity() * size_of::<Reverse<(Timestamp, u64)>>();
+        self.pages.iter().map(Page::footprint).sum::<usize>() + timers
+    }
+
+    /// Number of entries in the timer queue, the stale ones included.
+    pub fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    /// Applies an event: settles what was due, adds the event with its own time, judges.
+    pub fn apply(&mut self, event: &Event<'_>, mode: Mode, detected_at: Timestamp, step: &mut Step) {
+        let (page, at) = self.touch(event.account, step);
+        if !self.account_mut(page, at).remember(event.id, event.time) {
+            step.stats.duplicates += 1;
+            return;
+        }
+        step.stats.applied += 1;
+        step.stats.late += u64::from(event.time < event.recorded.back(self.grace));
+        let judged_at = event.time.max(event.recorded.back(self.grace)).max(self.account(page, at).settled);
+        if mode == Mode::Live {
+            self.settle(page, at, judged_at, detected_at, step);
+        }
+        let mut falls = false;
+        for hit in event.hits {
+            falls |= self.add(page, at, hit, event.time);
+        }
+        self.conclude(page, at, judged_at, mode, Cause::Signal, falls, detected_at, step);
+    }
+
+    /// Applies what attributes make known of an account, replacing what was known.
+    pub fn apply_attributes(
+        &mut self,
+        attributes: &Attributes<'_>,
+        mode: Mode,
+        detected_at: Timestamp,
+        step: &mut Step,
+    ) {
+        step.stats.attributes += 1;
+        let hash = account_hash(attributes.account);
+        let unknown = self.pages[usize::from(page_of(hash).0)].find(hash, attributes.account).is_none();
+        if unknown && attributes.facts == Facts::default() {
+            return;
+        }
+        let (page, at) = self.touch(attributes.account, step);
+        let judged_at = attributes.recorded.max(self.account(page, at).settled);
+        if mode == Mode::Live {
+            self.settle(page, at, judged_at, detected_at, step);
+        }
+        let suppressed = self.judge(page, at, judged_at).suppression();
+        self.put_facts(page, at, attributes);
+        let now_suppressed = self.judge(page, at, judged_at).suppression();
+        let cause = if suppressed == now_suppressed { Cause::Fit } else { Cause::Suppression };
+        self.conclude(page, at, judged_at, mode, cause, true, detected_at, step);
+    }
+
+    /// Settles what is due up to `clock`, oldest first, each change with the moment it took effect;
+    /// at most `limit` timers. Returns whether more are due.
+    pub fn advance(&mut self, clock: Timestamp, limit: usize, detected_at: Timestamp, step: &mut Step) -> bool {
+        for _ in 0..limit {
+            let due = self.timers.peek().is_some_and(|Reverse((time, _))| *time <= clock);
+            if !due {
+                return false;
+            }
+            if let Some(Reverse((time, hash))) = self.timers.pop() {
+                step.stats.timers_fired += 1;
+                self.fire(time, hash, clock, detected_at, step);
+            }
+        }
+        self.timers.peek().is_some_and(|Reverse((time, _))| *time <= clock)
+    }
+
+    /// When the next timer falls due. It may turn out to be stale, never to be late.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.timers.peek().map(|Reverse((time, _))| *time)
+    }
+
+    fn fire(&mut self, time: Timestamp, hash: u64, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
+        let page = page_of(hash);
+        let accounts = &self.pages[usize::from(page.0)];
+        let armed: Vec<usize> = accounts.with_hash(hash).filter(|&at| accounts.get(at).armed == time).collect();
+        for at in armed {
+            self.account_mut(page, at).armed = NEVER;
+            let settled = self.account(page, at).settled;
+            let due = self.next_change(page, at, settled);
+            if due <= clock {
+                self.mark(page, step);
+                self.settle_from(page, at, due, clock, detected_at, step);
+            } else {
+                self.arm(page, at, due);
+            }
+        }
+    }
+
+    /// Settles whatever is due up to `until`, included.
+    fn settle(&mut self, page: PageId, at: usize, until: Timestamp, detected_at: Timestamp, step: &mut Step) {
+        let account = self.account(page, at);
+        if account.armed > until {
+            return;
+        }
+        let due = self.next_change(page, at, account.settled);
+        self.settle_from(page, at, due, until, detected_at, step);
+    }
+
+    fn settle_from(
+        &mut self,
+        page: PageId,
+        at: usize,
+        mut due: Timestamp,
+        until: Timestamp,
+        detected_at: Timestamp,
+        step: &mut Step,
+    ) {
+        while due <= until {
+            self.account_mut(page, at).settled = due;
+            self.publish(page, at, due, None, detected_at, step);
+            due = self.next_change(page, at, due);
+        }
+        self.arm(page, at, due);
+    }
+
+    /// Ends the application of a record: the account is judged at `judged_at` and settled to it.
+    /// `falls` says that the record may have brought the next fall closer.
+    #[expect(clippy::too_many_arguments, reason = "one private place where an application ends")]
+    fn conclude(
+        &mut self,
+        page: PageId,
+        at: usize,
+        judged_at: Timestamp,
+        mode: Mode,
+        cause: Cause,
+        falls: bool,
+        detected_at: Timestamp,
+        step: &mut Step,
+    ) {
+        self.account_mut(page, at).settled = judged_at;
+        if mode == Mode::Silent {
+            return;
+        }
+        let changed = self.publish(page, at, judged_at, Some(cause), detected_at, step);
+        // Within a tier an event only moves the next fall later: the armed timer finds out when it
+        // fires. All else may move it closer.
+        if changed || falls || !self.model.is_monotone() {
+            let due = self.next_change(page, at, judged_at);
+            self.arm(page, at, due);
+        }
+    }
+
+    /// When the account will change next if it stays silent, after `from`, to which it is settled.
+    fn next_change(&self, page: PageId, at: usize, from: Timestamp) -> Timestamp {
+        let standing = self.verdict_of(page, at);
+        if standing == Verdict::default() && self.model.is_monotone() {
+            return NEVER;
+        }
+        let mut time = from;
+        loop {
+            time = self.judge(page, at, time).turns_at();
+            if time == NEVER || self.judge(page, at, time).verdict() != standing {
+                return time;
+            }
+        }
+    }
+
+    fn verdict_of(&self, page: PageId, at: usize) -> Verdict {
+        let account = self.account(page, at);
+        Verdict { tier: account.tier(), members: account.members }
+    }
+
+    fn arm(&mut self, page: PageId, at: usize, due: Timestamp) {
+        let account = self.pages[usize::from(page.0)].get_mut(at);
+        if due < account.armed {
+            account.armed = due;
+            self.timers.push(Reverse((due, account_hash(&account.name))));
+        }
+    }
+
+    fn add(&mut self, page: PageId, at: usize, hit: &Hit, time: Timestamp) -> bool {
+        let account = self.pages[usize::from(page.0)].get_mut(at);
+        match *hit {
+            Hit::Count(signal) => {
+                add_to_sum(&self.model, &self.layout, account, signal, time);
+                if let Some(slot) = self.layout.times(signal) {
+                    account.add_time(&self.layout, slot, time, self.model.times_kept(signal));
+                }
+                false
+            }
+            Hit::Level(signal, value) => {
+                replace_level(&self.layout, account, signal, value, time);
+                true
+            }
+            Hit::Seen(set, person) => {
+                let slot = self.layout.seen(set);
+                if let SlotKind::Seen { keep, .. } = self.layout.kind(slot) {
+                    account.add_seen(&self.layout, slot, time, person.0, keep);
+                }
+                false
+            }
+        }
+    }
+
+    fn put_facts(&mut self, page: PageId, at: usize, attributes: &Attributes<'_>) {
+        let account = self.pages[usize::from(page.0)].get_mut(at);
+        if attributes.facts == Facts::default() {
+            account.clear(&self.layout, Layout::FACTS);
+        } else {
+            let recorded = attributes.recorded.clamp(Timestamp::EARLIEST, Timestamp::LATEST);
+            let tag = Tag::new(Layout::FACTS, 0, recorded).0;
+            account.put(&self.layout, Layout::FACTS, &[tag, attributes.facts.known, attributes.facts.holds]);
+        }
+    }
+
+    fn touch(&mut self, name: &str, step: &mut Step) -> (PageId, usize) {
+        let hash = account_hash(name);
+        let page = page_of(hash);
+        self.mark(page, step);
+        (page, self.pages[usize::from(page.0)].find_or_add(hash, name))
+    }
+
+    fn mark(&mut self, page: PageId, step: &mut Step) {
+        if !std::mem::replace(&mut self.dirty[usize::from(page.0)], true) {
+            step.touched.push(page);
+        }
+    }
+
+    fn account(&self, page: PageId, at: usize) -> &Account {
+        self.pages[usize::from(page.0)].get(at)
+    }
+
+    fn account_mut(&mut self, page: PageId, at: usize) -> &mut Account {
+        self.pages[usize::from(page.0)].get_mut(at)
+    }
+
+    fn reading(&self, page: PageId, at: usize) -> Reading<'_> {
+        Reading { model: &self.model, layout: &self.layout, account: self.account(page, at) }
+    }
+
+    fn judge(&self, page: PageId, at: usize, time: Timestamp) -> Judge<'_> {
+        Judge::new(self.reading(page, at), time)
+    }
+}
+
+/// Age first, then add: the newer of the two times becomes the reference, so that the order in
+/// which events arrive does not matter.
+fn add_to_sum(model: &Model, layout: &Layout, account: &mut Account, signal: SignalId, time: Timestamp) {
+    let slot = layout.score(signal);
+    let (SlotKind::Sum(_), crate::model::Scoring::Additive { half_life }) =
+        (layout.kind(slot), &model.signal(signal).scoring)
+    else {
+        return;
+    };
+    let (count, reference, sum) = match account.run(layout, slot) {
+        [tag, bits] => (Tag(*tag).count(), Tag(*tag).time(), f64::from_bits(*bits)),
+        _ => (0, time, 0.0),
+    };
+    let (reference, sum) = if time >= reference {
+        (time, sum * numbers::fade(time - reference, *half_life) + 1.0)
+    } else {
+        (reference, sum + numbers::fade(reference - time, *half_life))
+    };
+    account.put(layout, slot, &[Tag::new(slot, count + 1, reference).0, sum.to_bits()]);
+}
+
+/// The newest level by event time stands; of two at the same time the larger one.
+fn replace_level(layout: &Layout, account: &mut Account, signal: SignalId, value: f64, time: Timestamp) {
+    let slot = layout.score(signal);
+    let (count, newer) = match account.run(layout, slot) {
+        [tag, bits] => {
+            let known = (Tag(*tag).time(), f64::from_bits(*bits));
+            (Tag(*tag).count(), if (time, value) > known { (time, value) } else { known })
+        }
+        _ => (0, (time, value)),
+    };
+    account.put(layout, slot, &[Tag::new(slot, count + 1, newer.0).0, newer.1.to_bits()]);
+}

@@ -1,0 +1,132 @@
+//! The accounts of one partition, in pages.
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::account::Account;
+
+/// Pages per partition: a fixed number, since state topics are keyed by it.
+pub const PAGES: usize = 1024;
+
+/// A fixed bucket of accounts inside a partition, the unit of state snapshots.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct PageId(pub u16);
+
+impl PageId {
+    /// All pages.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..PAGES as u16).map(Self)
+    }
+}
+
+/// Stable hash of an account's name: its high bits choose the page.
+pub fn account_hash(name: &str) -> u64 {
+    xxh3_64(name.as_bytes())
+}
+
+/// The page that an account of this hash lies in.
+pub fn page_of(hash: u64) -> PageId {
+    PageId((hash >> (64 - PAGES.trailing_zeros())) as u16)
+}
+
+/// Accounts of one page.
+#[derive(Debug, Default)]
+pub struct Page {
+    accounts: Vec<Account>,
+    index: HashTable<u32>,
+}
+
+impl Page {
+    /// The position of an account.
+    pub fn find(&self, hash: u64, name: &str) -> Option<usize> {
+        let found = self.index.find(hash, |&at| *self.accounts[at as usize].name == *name);
+        found.map(|&at| at as usize)
+    }
+
+    /// The position of an account, which is added if it is new.
+    pub fn find_or_add(&mut self, hash: u64, name: &str) -> usize {
+        match self.find(hash, name) {
+            Some(at) => at,
+            None => self.add(hash, Account::new(name)),
+        }
+    }
+
+    /// Adds an account that is not there yet.
+    pub fn add(&mut self, hash: u64, account: Account) -> usize {
+        let at = self.accounts.len();
+        if self.accounts.capacity() == at {
+            // Grow by an eighth: millions of accounts pay for what is reserved.
+            self.accounts.reserve_exact(4 + at / 8);
+        }
+        self.accounts.push(account);
+        let accounts = &self.accounts;
+        self.index.insert_unique(hash, at as u32, |&at| account_hash(&accounts[at as usize].name));
+        at
+    }
+
+    /// Removes the account at a position; the last one moves there.
+    pub fn remove(&mut self, at: usize) -> Account {
+        let hash = account_hash(&self.accounts[at].name);
+        if let Ok(entry) = self.index.find_entry(hash, |&found| found as usize == at) {
+            entry.remove();
+        }
+        let last = self.accounts.len() - 1;
+        if at != last {
+            let moved = account_hash(&self.accounts[last].name);
+            if let Some(index) = self.index.find_mut(moved, |&found| found as usize == last) {
+                *index = at as u32;
+            }
+        }
+        self.accounts.swap_remove(at)
+    }
+
+    /// Positions of the accounts with this hash: one, but for a collision of 64 bits.
+    pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = usize> {
+        self.index
+            .iter_hash(hash)
+            .map(|&at| at as usize)
+            .filter(move |&at| account_hash(&self.accounts[at].name) == hash)
+    }
+
+    pub fn get(&self, at: usize) -> &Account {
+        &self.accounts[at]
+    }
+
+    pub fn get_mut(&mut self, at: usize) -> &mut Account {
+        &mut self.accounts[at]
+    }
+
+    /// All accounts, in no particular order.
+    pub fn accounts(&self) -> &[Account] {
+        &self.accounts
+    }
+
+    /// Bytes that the page takes.
+    pub fn footprint(&self) -> usize {
+        let spare = (self.accounts.capacity() - self.accounts.len()) * size_of::<Account>();
+        let index = self.index.allocation_size();
+        self.accounts.iter().map(Account::footprint).sum::<usize>() + spare + index
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removal_keeps_the_index_true() {
+        let mut page = Page::default();
+        let names: Vec<String> = (0..100).map(|i| format!("account-{i}")).collect();
+        for name in &names {
+            page.find_or_add(account_hash(name), name);
+        }
+        for (i, name) in names.iter().enumerate().filter(|(i, _)| i % 3 == 0) {
+            let at = page.find(account_hash(name), name).unwrap();
+            assert_eq!(*page.remove(at).name, **name, "{i}");
+        }
+        for (i, name) in names.iter().enumerate() {
+            let found = page.find(account_hash(name), name).map(|at| page.get(at).name.to_string());
+            assert_eq!(found, (i % 3 != 0).then(|| name.clone()));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What an account should be, and when that changes by itself.
+
+use super::{
+    account::{NEVER, Tag},
+    layout::SlotKind,
+    numbers::reaches,
+    score::Reading,
+};
+use crate::model::{Cause, Leaf, Rule, SegmentId, Span, Tier, TierId, Timestamp};
+
+/// Where an account belongs.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Verdict {
+    pub tier: Option<TierId>,
+    /// One bit per segment.
+    pub members: u32,
+}
+
+/// Whether something holds, and a moment before which that cannot change without an event.
+#[derive(Clone, Copy, Debug)]
+struct Outlook {
+    holds: bool,
+    until: Timestamp,
+}
+
+impl Outlook {
+    const fn fixed(holds: bool) -> Self {
+        Self { holds, until: NEVER }
+    }
+
+    /// All must hold. Once one fails, nothing changes before the last of those that fail does.
+    fn all(parts: impl Iterator<Item = Self>) -> Self {
+        let (mut holds, mut first_loss, mut last_gain) = (true, NEVER, Timestamp::MIN);
+        for part in parts {
+            if part.holds {
+                first_loss = first_loss.min(part.until);
+            } else {
+                (holds, last_gain) = (false, last_gain.max(part.until));
+            }
+        }
+        Self { holds, until: if holds { first_loss } else { last_gain } }
+    }
+
+    fn any(parts: impl Iterator<Item = Self>) -> Self {
+        let none = Self::all(parts.map(Self::not));
+        none.not()
+    }
+
+    const fn not(self) -> Self {
+        Self { holds: !self.holds, until: self.until }
+    }
+}
+
+/// A reading at one moment, with the scores that most conditions ask for.
+pub struct Judge<'a> {
+    reading: Reading<'a>,
+    at: Timestamp,
+    intent: f64,
+    fit: Option<f64>,
+}
+
+impl<'a> Judge<'a> {
+    pub fn new(reading: Reading<'a>, at: Timestamp) -> Self {
+        let fit = reading.fit().map(|fit| fit.points);
+        Self { reading, at, intent: reading.intent(at), fit }
+    }
+
+    /// Intent at the moment.
+    pub fn intent(&self) -> f64 {
+        self.intent
+    }
+
+    /// Which suppression masks the account: the first whose fact holds.
+    pub fn suppression(&self) -> Option<usize> {
+        let holds = self.reading.facts().holds;
+        self.reading.model.suppress().iter().position(|suppression| holds & (1 << suppression.fact.0) != 0)
+    }
+
+    /// Where the account belongs, given what it holds.
+    pub fn verdict(&self) -> Verdict {
+        if self.suppression().is_some() {
+            return Verdict::default();
+        }
+        let model = self.reading.model;
+        let tier = (0..model.tiers().len() as u8).map(TierId).find(|&tier| self.gained(tier) || self.kept(tier));
+        let segments = model.segments().iter().enumerate();
+        let members = segments.filter(|(_, segment)| self.rule(&segment.rule)).fold(0, |bits, (id, _)| bits | 1 << id);
+        Verdict { tier, members }
+    }
+
+    fn gained(&self, id: TierId) -> bool {
+        let tier = self.tier(id);
+        tier.intent.is_none_or(|band| reaches(self.intent, band.enter())) && self.shared_conditions(tier)
+    }
+
+    fn kept(&self, id: TierId) -> bool {
+        if !self.holds_tier(id) {
+            return false;
+        }
+        let tier = self.tier(id);
+        let stays = tier.intent.is_none_or(|band| reaches(self.intent, band.exit())) && self.shared_conditions(tier);
+        stays || self.at < self.dwell_end(id)
+    }
+
+    fn shared_conditions(&self, tier: &Tier) -> bool {
+        tier.fit.is_none_or(|min| self.fit_reaches(min)) && tier.rule.as_ref().is_none_or(|rule| self.rule(rule))
+    }
+
+    fn tier(&self, id: TierId) -> &'a Tier {
+        &self.reading.model.tiers()[usize::from(id.0)]
+    }
+
+    /// Holding a tier implies holding the ones below it.
+    fn holds_tier(&self, id: TierId) -> bool {
+        self.reading.account.tier().is_some_and(|held| id >= held)
+    }
+
+    fn dwell_end(&self, id: TierId) -> Timestamp {
+        let Some(slot) = self.reading.layout.gained(id) else { return Timestamp::MIN };
+        match self.reading.account.run(self.reading.layout, slot) {
+            [tag] => Tag(*tag).time() + self.tier(id).min_dwell,
+            _ => Timestamp::MIN,
+        }
+    }
+
+    fn fit_reaches(&self, min: f64) -> bool {
+        self.fit.is_some_and(|fit| reaches(fit, min))
+    }
+
+    fn rule(&self, rule: &Rule) -> bool {
+        match rule {
+            Rule::All(rules) => rules.iter().all(|rule| self.rule(rule)),
+            Rule::Any(rules) => rules.iter().any(|rule| self.rule(rule)),
+            Rule::Not(rule) => !self.rule(rule),
+            Rule::Leaf(leaf) => self.leaf(leaf),
+        }
+    }
+
+    fn leaf(&self, leaf: &Leaf) -> bool {
+        match *leaf {
+            Leaf::Count { .. } | Leaf::Distinct { .. } => self.at < self.window_end(leaf),
+            Leaf::Intent { min } => reaches(self.intent, min),
+            Leaf::Fit { min } => self.fit_reaches(min),
+            Leaf::Score { signal, min } => reaches(self.reading.contribution(signal, self.at), min),
+            Leaf::Attribute(fact) => self.reading.facts().holds & (1 << fact.0) != 0,
+        }
+    }
+
+    /// When the n-th newest event or value leaves the window of a counting leaf.
+    fn window_end(&self, leaf: &Leaf) -> Timestamp {
+        let (slot, min, within) = match *leaf {
+            Leaf::Count { signal, min, within } => match self.reading.layout.times(signal) {
+                Some(slot) => (slot, min, within),
+                None => return Timestamp::MIN,
+            },
+            Leaf::Distinct { set, min, within } => (self.reading.layout.seen(set), min, within),
+            _ => return Timestamp::MIN,
+        };
+        let run = self.reading.account.run(self.reading.layout, slot);
+        let nth = (min as usize - 1) * self.reading.layout.width(slot);
+        run.get(nth).map_or(Timestamp::MIN, |&word| Tag(word).time() + within)
+    }
+
+    /// A moment after this one before which the verdict cannot change without an event; [`NEVER`]
+    /// if it cannot change at all.
+    pub fn turns_at(&self) -> Timestamp {
+        if self.suppression().is_some() {
+            return NEVER;
+        }
+        let model = self.reading.model;
+        let segments = model.segments().iter().enumerate().map(|(id, segment)| {
+            // A rule without `not` that fails goes on failing.
+            let idle = model.is_monotone() && self.reading.account.members & (1 << id) == 0;
+            if idle { NEVER } else { self.rule_outlook(&segment.rule).until }
+        });
+        segments.min().unwrap_or(NEVER).min(self.ladder_turns_at())
+    }
+
+    fn ladder_turns_at(&self) -> Timestamp {
+        let held = self.reading.account.tier();
+        let higher = (0..held.map_or(self.reading.model.tiers().len() as u8, |held| held.0)).map(TierId);
+        let gains = higher.map(|tier| {
+            let can_turn = self.tier(tier).rule.as_ref().is_some_and(Rule::has_not);
+            if can_turn { self.gain_outlook(tier).until } else { NEVER }
+        });
+        let loss = held.map_or(NEVER, |held| self.keep_outlook(held).until);
+        gains.min().unwrap_or(NEVER).min(loss)
+    }
+
+    fn gain_outlook(&self, id: TierId) -> Outlook {
+        let enter = self.tier(id).intent.map(|band| band.enter());
+        Outlook::all(self.condition_outlooks(id, enter))
+    }
+
+    fn keep_outlook(&self, id: TierId) -> Outlook {
+        let exit = self.tier(id).intent.map(|band| band.exit());
+        let stays = Outlook::all(self.condition_outlooks(id, exit));
+        let dwell_end = self.dwell_end(id);
+        let dwells = self.at < dwell_end;
+        let dwell = Outlook { holds: dwells, until: if dwells { dwell_end } else { NEVER } };
+        Outlook::any([stays, dwell].into_iter())
+    }
+
+    fn condition_outlooks(&self, id: TierId, mark: Option<f64>) -> impl Iterator<Item = Outlook> {
+        let tier = self.tier(id);
+        let intent = mark.map(|min| self.leaf_outlook(&Leaf::Intent { min }));
+        let fit = tier.fit.map(|min| Outlook::fixed(self.fit_reaches(min)));
+        let rule = tier.rule.as_ref().map(|rule| self.rule_outlook(rule));
+        intent.into_iter().chain(fit).chain(rule)
+    }
+
+    fn rule_outlook(&self, rule: &Rule) -> Outlook {
+        match rule {
+            Rule::All(rules) => Outlook::all(rules.iter().map(|rule| self.rule_outlook(rule))),
+            Rule::Any(rules) => Outlook::any(rules.iter().map(|rule| self.rule_outlook(rule))),
+            Rule::Not(rule) => self.rule_outlook(rule).not(),
+            Rule::Leaf(leaf) => self.leaf_outlook(leaf),
+        }
+    }
+
+    fn leaf_outlook(&self, leaf: &Leaf) -> Outlook {
+        if !self.leaf(leaf) {
+            return Outlook::fixed(false);
+        }
+        let until = match *leaf {
+            Leaf::Count { .. } | Leaf::Distinct { .. } => self.window_end(leaf),
+            Leaf::Intent { min } => self.reading.intent_falls_below(min, self.at),
+            Leaf::Score { signal, min } => self.reading.score_falls_below(signal, min, self.at),
+            Leaf::Fit { .. } | Leaf::Attribute(_) => NEVER,
+        };
+        Outlook { holds: true, until }
+    }
+
+    /// Why a tier was lost (or, under a `not`, gained) by the passing of time alone.
+    pub fn cause_of_tier(&self, from: Option<TierId>, to: Option<TierId>) -> Cause {
+        let Some(lost) = from.filter(|from| to.is_none_or(|to| to > *from)) else { return Cause::Window };
+        let tier = self.tier(lost);
+        let faded = tier.intent.is_some_and(|band| !reaches(self.intent, band.exit()));
+        if faded { self.cause_of_fading() } else { Cause::Window }
+    }
+
+    /// Why a segment's rule turned by the passing of time alone.
+    pub fn cause_of_segment(&self, segment: SegmentId) -> Cause {
+        let mut cause = Cause::Decay;
+        self.reading.model.segments()[usize::from(segment.0)].rule.for_each_leaf(&mut |leaf| {
+            if self.window_end(leaf) == self.at {
+                cause = Cause::Window;
+            }
+        });
+        cause
+    }
+
+    /// Intent falls in steps when a distinct value leaves its window, else by decay.
+    fn cause_of_fading(&self) -> Cause {
+        let left =
+            self.reading.account.runs(self.reading.layout).any(|(slot, run)| match self.reading.layout.kind(slot) {
+                SlotKind::Seen { set, .. } => {
+                    let within: Span = self.reading.model.distinct_set(set).within;
+                    run.iter().step_by(2).any(|&word| Tag(word).time() + within == self.at)
+                }
+                _ => false,
+            });
+        if left { Cause::Window } else { Cause::Decay }
+    }
+}

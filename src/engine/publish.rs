@@ -1,0 +1,212 @@
+//! From a verdict to published changes and the new standing.
+
+use std::sync::Arc;
+
+use super::{
+    Engine, Mode, NEVER, Retired, Step,
+    account::Tag,
+    accounts::PageId,
+    judge::{Judge, Verdict},
+    layout::Layout,
+};
+use crate::model::{Cause, Change, Op, SegmentId, SegmentSince, Standing, TierGained, TierId, Timestamp, Transition};
+
+impl Engine {
+    /// Judges an account at `time` and publishes what differs from its standing. Without a `cause`,
+    /// time alone has brought the change. Returns whether anything changed.
+    pub(super) fn publish(
+        &mut self,
+        page: PageId,
+        at: usize,
+        time: Timestamp,
+        cause: Option<Cause>,
+        detected_at: Timestamp,
+        step: &mut Step,
+    ) -> bool {
+        let standing = self.verdict_of(page, at);
+        let judge = self.judge(page, at, time);
+        let verdict = judge.verdict();
+        let retired =
+            if self.retired.is_empty() { None } else { self.retired.get(&*self.account(page, at).name).cloned() };
+        if verdict == standing && retired.is_none() {
+            return false;
+        }
+        let transitions = self.transitions(&judge, standing, verdict, retired.unwrap_or_default(), cause);
+        let intent = judge.intent();
+        self.retired.remove(&*self.account(page, at).name.to_owned());
+        self.stand(page, at, time, standing, verdict);
+        self.emit(page, at, time, intent, transitions, detected_at, step);
+        true
+    }
+
+    fn transitions(
+        &self,
+        judge: &Judge<'_>,
+        from: Verdict,
+        to: Verdict,
+        retired: Retired,
+        cause: Option<Cause>,
+    ) -> Vec<(Transition, Cause, Option<f64>)> {
+        let mut transitions = Vec::new();
+        let was = from.tier.map(|tier| self.tier_name(tier)).or(retired.tier);
+        if was.as_ref() != to.tier.map(|tier| self.tier_name(tier)).as_ref() {
+            let up = to.tier.is_some_and(|to| from.tier.is_none_or(|from| to < from));
+            let cause = cause.unwrap_or_else(|| judge.cause_of_tier(from.tier, to.tier));
+            let mark = self.mark_crossed(from.tier, to.tier, up);
+            let transition = Transition::Tier { from: was, to: to.tier.map(|tier| self.tier_name(tier)), up };
+            transitions.push((transition, cause, mark));
+        }
+        for segment in retired.segments {
+            transitions.push((Transition::Segment { name: segment.name, op: Op::Exit }, Cause::Model, None));
+        }
+        for (id, segment) in self.model.segments().iter().enumerate() {
+            if (from.members ^ to.members) & (1 << id) != 0 {
+                let op = if to.members & (1 << id) != 0 { Op::Enter } else { Op::Exit };
+                let cause = cause.unwrap_or_else(|| judge.cause_of_segment(SegmentId(id as u8)));
+                transitions.push((Transition::Segment { name: segment.name.clone(), op }, cause, None));
+            }
+        }
+        transitions
+    }
+
+    /// A rise crosses the enter mark of the tier that is gained, a fall the exit mark of the one
+    /// that is lost.
+    fn mark_crossed(&self, from: Option<TierId>, to: Option<TierId>, up: bool) -> Option<f64> {
+        let band = |tier: Option<TierId>| self.model.tiers()[usize::from(tier?.0)].intent;
+        if up { band(to).map(|band| band.enter()) } else { band(from).map(|band| band.exit()) }
+    }
+
+    fn tier_name(&self, tier: TierId) -> Arc<str> {
+        self.model.tiers()[usize::from(tier.0)].name.clone()
+    }
+
+    /// Moves the account to its verdict, with the times at which it came there.
+    fn stand(&mut self, page: PageId, at: usize, time: Timestamp, from: Verdict, to: Verdict) {
+        let account = self.pages[usize::from(page.0)].get_mut(at);
+        for id in (0..self.model.segments().len() as u8).map(SegmentId) {
+            let (was, is) = (from.members >> id.0 & 1, to.members >> id.0 & 1);
+            let slot = self.layout.member(id);
+            match (was, is) {
+                (0, 1) => account.put(&self.layout, slot, &[Tag::new(slot, 0, time).0]),
+                (1, 0) => account.clear(&self.layout, slot),
+                _ => {}
+            }
+        }
+        for id in (0..self.model.tiers().len() as u8).map(TierId) {
+            let held = |tier: Option<TierId>| tier.is_some_and(|tier| id >= tier);
+            let Some(slot) = self.layout.gained(id) else { continue };
+            match (held(from.tier), held(to.tier)) {
+                (false, true) => account.put(&self.layout, slot, &[Tag::new(slot, 0, time).0]),
+                (true, false) => account.clear(&self.layout, slot),
+                _ => {}
+            }
+        }
+        account.members = to.members;
+        account.set_tier(to.tier);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one private place where changes are made")]
+    fn emit(
+        &mut self,
+        page: PageId,
+        at: usize,
+        time: Timestamp,
+        intent: f64,
+        transitions: Vec<(Transition, Cause, Option<f64>)>,
+        detected_at: Timestamp,
+        step: &mut Step,
+    ) {
+        let next = self.next_change(page, at, time);
+        let reading = self.reading(page, at);
+        let (fit, reasons) = (reading.fit(), reading.reasons(time));
+        let (mut sequence, mut since) = self.last_published(page, at);
+        let account: Arc<str> = (&*self.account(page, at).name).into();
+        for (transition, cause, mark) in transitions {
+            let previous_sequence = (sequence > 0).then_some(sequence);
+            sequence = (sequence + 1).max(time.millis());
+            if let Transition::Tier { .. } = transition {
+                since = Some(time);
+            }
+            step.changes.push(Change {
+                account: account.clone(),
+                transition,
+                cause,
+                intent,
+                fit,
+                mark,
+                effective_at: time,
+                detected_at,
+                reasons: reasons.clone(),
+                next_change_at: (next != NEVER).then_some(next),
+                sequence,
+                previous_sequence,
+            });
+        }
+        let tag = Tag::new(Layout::STANDING, u64::from(since.is_some()), since.unwrap_or(Timestamp::EARLIEST));
+        let account_state = self.pages[usize::from(page.0)].get_mut(at);
+        account_state.put(&self.layout, Layout::STANDING, &[tag.0, sequence as u64]);
+        step.standings.push(self.standing(page, at, time, intent, next));
+    }
+
+    /// The last sequence (0 if nothing was ever published), and since when the tier is what it is.
+    pub(super) fn last_published(&self, page: PageId, at: usize) -> (i64, Option<Timestamp>) {
+        match self.account(page, at).run(&self.layout, Layout::STANDING) {
+            [tag, sequence] => (*sequence as i64, (Tag(*tag).count() > 0).then(|| Tag(*tag).time())),
+            _ => (0, None),
+        }
+    }
+
+    /// The standing of an account, with its scores as of `time`.
+    pub(super) fn standing(&self, page: PageId, at: usize, time: Timestamp, intent: f64, next: Timestamp) -> Standing {
+        let reading = self.reading(page, at);
+        let account = reading.account;
+        let (sequence, since) = self.last_published(page, at);
+        let suppressed = self.judge(page, at, time).suppression();
+        Standing {
+            account: (&*account.name).into(),
+            tier: account.tier().map(|tier| self.tier_name(tier)),
+            since,
+            segments: self.segments_of(page, at),
+            suppressed_by: suppressed.map(|id| self.model.suppress()[id].name.clone()),
+            intent,
+            fit: reading.fit(),
+            as_of: time,
+            next_change_at: (next != NEVER).then_some(next),
+            sequence,
+            gained: self.gained_by(page, at),
+        }
+    }
+
+    /// The segments that the account is in, and since when.
+    pub(super) fn segments_of(&self, page: PageId, at: usize) -> Vec<SegmentSince> {
+        let account = self.account(page, at);
+        let segments = self.model.segments().iter().enumerate();
+        let memberships = segments.filter_map(|(id, segment)| {
+            match account.run(&self.layout, self.layout.member(SegmentId(id as u8))) {
+                [tag] => Some(SegmentSince { name: segment.name.clone(), since: Tag(*tag).time() }),
+                _ => None,
+            }
+        });
+        memberships.collect()
+    }
+
+    fn gained_by(&self, page: PageId, at: usize) -> Vec<TierGained> {
+        let account = self.account(page, at);
+        let tiers = self.model.tiers().iter().enumerate();
+        let gains =
+            tiers.filter_map(|(id, tier)| match account.run(&self.layout, self.layout.gained(TierId(id as u8))?) {
+                [tag] => Some(TierGained { name: tier.name.clone(), at: Tag(*tag).time() }),
+                _ => None,
+            });
+        gains.collect()
+    }
+
+    /// Judges all accounts of a page afresh because the model changed; what differs goes out.
+    pub fn judge_afresh(&mut self, page: PageId, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
+        for at in 0..self.pages[usize::from(page.0)].accounts().len() {
+            let time = clock.max(self.account(page, at).settled);
+            self.mark(page, step);
+            self.conclude(page, at, time, Mode::Live, Cause::Model, true, detected_at, step);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The engine's verbs on a small model, with a clock in every story.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::model::*;
+
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 86_400_000;
+const START: i64 = 1_795_000_000_000;
+
+fn model() -> Arc<Model> {
+    let half_life = HalfLife::new(Span::days(7)).unwrap();
+    let signal = |name: &str, points, cap| Signal {
+        name: name.into(),
+        matcher: Matcher::default(),
+        points,
+        cap,
+        scoring: Scoring::Additive { half_life },
+    };
+    let tier = |name: &str, enter, exit, min_dwell| Tier {
+        name: name.into(),
+        intent: Band::new(enter, exit),
+        fit: None,
+        rule: None,
+        min_dwell,
+    };
+    let within = Span::days(3);
+    let rule = Rule::Leaf(Leaf::Count { signal: SignalId(0), min: 2, within });
+    Arc::new(
+        Model::new(ModelParts {
+            id: ModelId { name: "t".into(), version: 1, digest: "d".into() },
+            event_keys: vec![],
+            attribute_keys: vec![],
+            ignore: vec![],
+            signals: vec![signal("visit", 12.0, Some(60.0)), signal("demo", 40.0, None)],
+            distinct_sets: vec![],
+            facts: vec![],
+            fit: Fit::default(),
+            tiers: vec![tier("hot", 40.0, 30.0, Span::days(2)), tier("warm", 10.0, 7.0, Span::ZERO)],
+            segments: vec![Segment { name: "back_again".into(), action: "alert".into(), rule }],
+            suppress: vec![],
+        })
+        .unwrap(),
+    )
+}
+
+struct Story {
+    engine: Engine,
+    step: Step,
+    ids: u64,
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { engine: Engine::new(model(), Span::seconds(5)), step: Step::default(), ids: 0 }
+    }
+
+    fn event(&mut self, at: i64, signal: u8) -> Vec<String> {
+        self.ids += 1;
+        let time = Timestamp::from_millis(START + at);
+        let event = Event {
+            account: "acme",
+            id: EventId(self.ids.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            time,
+            recorded: time,
+            hits: &[Hit::Count(SignalId(signal))],
+        };
+        self.engine.apply(&event, Mode::Live, time, &mut self.step);
+        self.news()
+    }
+
+    fn tick(&mut self, at: i64) -> Vec<String> {
+        let clock = Timestamp::from_millis(START + at);
+        assert!(!self.engine.advance(clock, 1000, clock, &mut self.step));
+        self.news()
+    }
+
+    fn news(&mut self) -> Vec<String> {
+        let name = |tier: &Option<Arc<str>>| tier.as_ref().map_or("none".to_owned(), |tier| tier.to_string());
+        let tell = |change: &Change| {
+            let what = match &change.transition {
+                Transition::Tier { from, to, .. } => format!("{} -> {}", name(from), name(to)),
+                Transition::Segment { name, op } => format!("{op:?} {name}"),
+            };
+            format!("{what} @{} by {}", change.effective_at.millis() - START, change.cause.name())
+        };
+        std::mem::take(&mut self.step).changes.iter().map(tell).collect()
+    }
+}
+
+#[test]
+fn rises_come_with_events_and_falls_at_the_millisecond_they_are_due() {
+    let mut story = Story::new();
+    assert_eq!(story.event(0, 0), ["none -> warm @0 by signal"]);
+    assert_eq!(story.event(MINUTE, 0), ["Enter back_again @60000 by signal"]);
+    assert_eq!(story.event(DAY, 1), [format!("warm -> hot @{DAY} by signal")]);
+    // The first visit leaves the window of three days: it counts in [0, 3 d).
+    assert_eq!(story.tick(3 * DAY - 1), Vec::<String>::new());
+    assert_eq!(story.tick(3 * DAY), [format!("Exit back_again @{} by window", 3 * DAY)]);
+    // 40 + 24 * 2^(-1/7) points at one day reach 30 after 7 * log2(S / 30) days, and 7 two half-lives later.
+    let at_one_day = 40.0 + 12.0 * (2f64.powf(-1.0 / 7.0) + 2f64.powf(-(DAY - MINUTE) as f64 / (7 * DAY) as f64));
+    let fall = |mark: f64| DAY + ((at_one_day / mark).log2() * (7 * DAY) as f64).ceil() as i64;
+    let (to_warm, to_none) = (fall(30.0), fall(7.0));
+    assert_eq!(story.tick(to_warm - 1), Vec::<String>::new());
+    assert_eq!(
+        story.tick(60 * DAY),
+        [format!("hot -> warm @{to_warm} by decay"), format!("warm -> none @{to_none} by decay")]
+    );
+}
+
+#[test]
+fn a_late_look_tells_the_same_history_as_a_punctual_one() {
+    let (mut punctual, mut late) = (Story::new(), Story::new());
+    let mut first = punctual.event(0, 1);
+    for at in 1..60 {
+        first.extend(punctual.tick(at * DAY));
+    }
+    first.extend(punctual.event(60 * DAY, 0));
+    let mut second = late.event(0, 1);
+    second.extend(late.event(60 * DAY, 0));
+    assert_eq!(first, second);
+}
+
+#[test]
+fn a_faded_account_is_evicted_and_its_standing_with_it() {
+    let mut story = Story::new();
+    story.event(0, 0);
+    story.tick(30 * DAY);
+    let page = page_of(account_hash("acme"));
+    assert!(story.engine.sweep(page, Timestamp::from_millis(START + 30 * DAY), &mut story.step));
+    assert_eq!(story.engine.len(), 1, "30 days after, something of it is left");
+    story.engine.stored(page);
+    assert!(story.engine.sweep(page, Timestamp::from_millis(START + 400 * DAY), &mut story.step));
+    assert_eq!((story.engine.len(), story.step.evicted.len()), (0, 1));
+}
