@@ -8,3 +8,4 @@ pub mod model_file;
 pub mod page;
 pub mod standing;
 pub mod time;
+pub mod yaml;
