@@ -1,0 +1,264 @@
+//! A real Apache Kafka broker: one KRaft node on loopback, from Maven artifacts, on Java 17 or newer.
+//!
+//! The broker lives as long as the test process, however that ends, and leaves nothing behind.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer},
+};
+
+use super::poll_until;
+
+mod libs;
+
+/// Set to `1` where a missing broker must fail the tests rather than skip them.
+const REQUIRE: &str = "TIDEMARK_REQUIRE_KAFKA";
+
+/// Time for the broker to answer; a cold, busy machine needs tens of seconds.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// A port chosen for the broker may be taken by somebody else before the broker binds it.
+const START_ATTEMPTS: u32 = 3;
+
+/// What Kafka logs when it cannot start, or go on.
+const GAVE_UP: &str = "Exiting Kafka";
+
+/// Any id will do; Kafka wants a base64 UUID.
+const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
+
+/// Runs the arguments after the first, which names a directory, until standard input ends; then kills
+/// them and removes the directory. The test process holds the other end of that pipe, so the broker
+/// goes with it even if it is killed. Signals to the process group are left to the test process.
+const SUPERVISE: &str = r#"
+trap '' INT TERM HUP
+dir=$1; shift
+"$@" </dev/null >"$dir/broker.log" 2>&1 &
+read -r _
+kill -9 $!
+wait $!
+rm -rf "$dir"
+"#;
+
+/// What the broker is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tuning {
+    /// Starts quickly and stays small: tests.
+    QuickStart,
+    /// Compiles what is hot and has room: benchmarks.
+    Throughput,
+}
+
+impl Tuning {
+    fn java_options(self) -> &'static [&'static str] {
+        match self {
+            Self::QuickStart => &["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData"],
+            Self::Throughput => &["-Xms2g", "-Xmx2g", "-XX:+UseG1GC", "-XX:-UsePerfData"],
+        }
+    }
+}
+
+/// A running broker. Dropping it stops it.
+pub struct Broker {
+    bootstrap: String,
+    directory: PathBuf,
+    namespaces: AtomicU32,
+    supervisor: Child,
+    // Closing it is what stops the broker.
+    supervisor_input: Option<ChildStdin>,
+}
+
+impl Broker {
+    /// The broker that all tests of this binary share, started by the first that asks.
+    ///
+    /// Nothing where a broker cannot be had; then the reason was printed, and the test should return.
+    ///
+    /// # Panics
+    /// If a broker cannot be had and `TIDEMARK_REQUIRE_KAFKA=1`.
+    pub fn shared() -> Option<&'static Self> {
+        static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
+        match SHARED.get_or_init(|| Self::start(Tuning::QuickStart)) {
+            Ok(broker) => Some(broker),
+            Err(reason) if std::env::var(REQUIRE).is_ok_and(|value| value == "1") => {
+                panic!("{REQUIRE}=1, but there is no Kafka broker: {reason}")
+            }
+            Err(reason) => {
+                let test = std::thread::current().name().unwrap_or("a test").to_owned();
+                // Past the capture of the test harness: nobody should take a skipped test for a passed one.
+                let _ = writeln!(std::io::stderr(), "SKIPPED: {test}, because there is no Kafka broker: {reason}");
+                None
+            }
+        }
+    }
+
+    /// Starts a broker of one's own.
+    ///
+    /// # Errors
+    /// For a person: why there is none.
+    pub fn start(tuning: Tuning) -> Result<Self, String> {
+        let java = Java { class_path: libs::class_path()?, tuning };
+        let mut failure = String::new();
+        for _ in 0..START_ATTEMPTS {
+            let broker = Self::launch(&java)?;
+            match broker.await_ready() {
+                Ok(()) => return Ok(broker),
+                Err(reason) => failure = reason,
+            }
+        }
+        Err(failure)
+    }
+
+    /// The broker's address, as `bootstrap.servers` wants it.
+    pub fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// A client configuration that points to this broker.
+    pub fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.bootstrap);
+        config
+    }
+
+    /// A prefix for topics, groups and transactional ids that no other test of this binary has.
+    pub fn namespace(&self, test: &str) -> String {
+        format!("{test}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn launch(java: &Java) -> Result<Self, String> {
+        let scratch = tempfile::Builder::new()
+            .prefix("kafka-")
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .map_err(|error| format!("no directory for the broker: {error}"))?;
+        let (port, controller_port) = free_ports().map_err(|error| format!("no free port: {error}"))?;
+        let properties = scratch.path().join("server.properties");
+        fs::write(&properties, server_properties(scratch.path(), port, controller_port))
+            .map_err(|error| format!("cannot write {}: {error}", properties.display()))?;
+        java.format_storage(&properties)?;
+        let mut supervisor = java.supervise(scratch.path(), &properties)?;
+        Ok(Self {
+            bootstrap: format!("127.0.0.1:{port}"),
+            // From here on it is the supervisor that removes it.
+            directory: scratch.keep(),
+            namespaces: AtomicU32::new(0),
+            supervisor_input: supervisor.stdin.take(),
+            supervisor,
+        })
+    }
+
+    fn await_ready(&self) -> Result<(), String> {
+        let client: BaseConsumer = self.client().create().map_err(|error| format!("no Kafka client: {error}"))?;
+        let ready = poll_until(START_LIMIT, || {
+            let answer = client.fetch_metadata(None, Duration::from_secs(1));
+            let ready = answer.is_ok_and(|metadata| !metadata.brokers().is_empty());
+            (ready || self.log().contains(GAVE_UP)).then_some(ready)
+        });
+        match ready {
+            Some(true) => Ok(()),
+            Some(false) => Err(format!("it did not start; its log:\n{}", self.log())),
+            None => Err(format!("no answer within {START_LIMIT:?}; its log:\n{}", self.log())),
+        }
+    }
+
+    /// What the broker itself has logged, warnings and worse.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("broker.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.supervisor_input.take());
+        let _ = self.supervisor.wait();
+    }
+}
+
+/// How to run Kafka's classes.
+struct Java {
+    class_path: String,
+    tuning: Tuning,
+}
+
+impl Java {
+    fn arguments(&self, main: &str) -> Vec<String> {
+        let mut arguments: Vec<String> = self.tuning.java_options().iter().map(|&option| option.to_owned()).collect();
+        arguments.push("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned());
+        arguments.extend(["-cp".to_owned(), self.class_path.clone(), main.to_owned()]);
+        arguments
+    }
+
+    /// Writes what a KRaft node must find in its log directory before its first start.
+    fn format_storage(&self, properties: &Path) -> Result<(), String> {
+        let output = Command::new("java")
+            .args(self.arguments("kafka.tools.StorageTool"))
+            .args(["format", "-t", CLUSTER_ID, "-c"])
+            .arg(properties)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| format!("`java` cannot be started: {error}"))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        Err(format!("Kafka's storage could not be formatted (is Java older than 17?): {}", said.trim()))
+    }
+
+    fn supervise(&self, directory: &Path, properties: &Path) -> Result<Child, String> {
+        Command::new("sh")
+            .args(["-c", SUPERVISE, "supervise"])
+            .arg(directory)
+            .arg("java")
+            .args(self.arguments("kafka.Kafka"))
+            .arg(properties)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("`sh` cannot be started: {error}"))
+    }
+}
+
+/// Two ports that nobody listens on now.
+fn free_ports() -> std::io::Result<(u16, u16)> {
+    // Both are held until both are known, or they could be the same.
+    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
+    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+}
+
+fn server_properties(directory: &Path, port: u16, controller_port: u16) -> String {
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={log_directory}
+auto.create.topics.enable=false
+offsets.topic.num.partitions=4
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+group.initial.rebalance.delay.ms=0
+# Tests write records that are years old.
+log.retention.ms=-1
+",
+        log_directory = directory.join("data").display(),
+    )
+}

@@ -1,0 +1,122 @@
+//! The real `tidemark` binary as a child process.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use super::{poll_until, wait_until};
+
+/// Lines of the child's log that a failed test shows.
+const SHOWN_LINES: usize = 60;
+
+/// Runs a command to its end, and gives its output.
+pub fn run(arguments: &[&str]) -> Output {
+    command().args(arguments).stdin(Stdio::null()).output().expect("tidemark starts")
+}
+
+/// Like [`run`], for a command that must succeed: its standard output.
+pub fn run_well(arguments: &[&str]) -> String {
+    let output = run(arguments);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "tidemark {arguments:?} failed ({}):\n{errors}", output.status);
+    String::from_utf8(output.stdout).expect("standard output is text")
+}
+
+/// The binary, so that it does not outlive the thread that starts it, not even if that is killed.
+fn command() -> Command {
+    let binary = env!("CARGO_BIN_EXE_tidemark");
+    if !cfg!(target_os = "linux") {
+        return Command::new(binary);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--", binary]);
+    command
+}
+
+/// A running `tidemark`; what it prints goes to a file, which a failing test shows. Killed on drop.
+pub struct Running {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Running {
+    /// Starts it; `name` names it in the test's output, its log file is made in `directory`, and is
+    /// continued if it is there.
+    pub fn start(name: &str, directory: &Path, arguments: &[&str]) -> Self {
+        let log = directory.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        let child = command()
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("a second handle"))
+            .stderr(file)
+            .spawn()
+            .expect("tidemark starts");
+        Self { name: name.to_owned(), child, log }
+    }
+
+    /// Whether it is still running.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the child can be asked").is_none()
+    }
+
+    /// Ends it as a crash would (SIGKILL).
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the child can be killed");
+        self.child.wait().expect("the child ends");
+    }
+
+    /// Asks it to end (SIGTERM), and gives its status.
+    ///
+    /// # Panics
+    /// If it has not ended within `limit`.
+    pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.signal("TERM");
+        self.wait(limit)
+    }
+
+    /// Sends a signal, by its name without `SIG`.
+    pub fn signal(&self, signal: &str) {
+        // A shell has `kill` built in; the program is not on every machine.
+        let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.child.id())]).status();
+        assert!(sent.expect("sh starts").success(), "cannot send {signal} to {}", self.name);
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it has not ended within `limit`.
+    pub fn wait(&mut self, limit: Duration) -> ExitStatus {
+        wait_until(&format!("the end of {}", self.name), limit, || {
+            self.child.try_wait().expect("the child can be asked")
+        })
+    }
+
+    /// Waits for its end, and gives nothing if it has not ended within `limit`.
+    pub fn try_wait(&mut self, limit: Duration) -> Option<ExitStatus> {
+        poll_until(limit, || self.child.try_wait().expect("the child can be asked"))
+    }
+
+    /// All that it has printed.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).expect("the log can be read")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("\n");
+            eprintln!("--- the end of what {} printed ({})\n{shown}\n---", self.name, self.log.display());
+        }
+    }
+}

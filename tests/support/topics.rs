@@ -1,0 +1,230 @@
+//! Topics of a test: created, filled with events, read to their end.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+    message::{BorrowedMessage, Header, Headers, OwnedHeaders},
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+};
+use serde_json::Value;
+
+use super::{kafka::Broker, wait_until};
+
+/// The broker is on this machine; what takes longer than this does not come.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A record as read, or as to be written.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Record {
+    pub partition: i32,
+    pub offset: i64,
+    /// The record time, in milliseconds since the epoch.
+    pub time: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+impl Record {
+    /// The key as text.
+    pub fn key_text(&self) -> &str {
+        std::str::from_utf8(self.key.as_deref().expect("the record has a key")).expect("the key is text")
+    }
+
+    /// The value as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(self.value.as_deref().expect("the record has a value")).expect("the value is JSON")
+    }
+
+    /// The value of a header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.headers.iter().find(|(key, _)| key == name)?;
+        Some(std::str::from_utf8(value).expect("the header is text"))
+    }
+}
+
+/// Which records a reader sees.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Isolation {
+    /// Those of committed transactions, up to the first open one.
+    Committed,
+    /// All.
+    Uncommitted,
+}
+
+impl Isolation {
+    const fn level(self) -> &'static str {
+        match self {
+            Self::Committed => "read_committed",
+            Self::Uncommitted => "read_uncommitted",
+        }
+    }
+}
+
+/// Creates topics with `partitions` partitions and these properties.
+pub fn create(broker: &Broker, names: &[&str], partitions: i32, properties: &[(&str, &str)]) {
+    let admin: AdminClient<DefaultClientContext> = broker.client().create().expect("an admin client");
+    let topics: Vec<NewTopic<'_>> = names
+        .iter()
+        .map(|name| {
+            let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+            properties.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
+        })
+        .collect();
+    let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+    let created = block_on(admin.create_topics(&topics, &options)).expect("the broker creates topics");
+    for result in created {
+        result.expect("the topic is created");
+    }
+}
+
+/// Runs one future to its end, for the client library's asynchronous parts.
+fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// Writes records to topics; keys go to the partitions that Kafka's Java clients would choose.
+pub struct Writer {
+    producer: ThreadedProducer<DefaultProducerContext>,
+}
+
+impl Writer {
+    /// A writer without transactions.
+    pub fn plain(broker: &Broker) -> Self {
+        Self { producer: Self::config(broker).create().expect("a producer") }
+    }
+
+    /// A writer whose records appear in transactions; see [`Self::begin`].
+    pub fn transactional(broker: &Broker, id: &str) -> Self {
+        let producer: ThreadedProducer<_> =
+            Self::config(broker).set("transactional.id", id).create().expect("a producer");
+        producer.init_transactions(LIMIT).expect("transactions");
+        Self { producer }
+    }
+
+    fn config(broker: &Broker) -> ClientConfig {
+        let mut config = broker.client();
+        config.set("partitioner", "murmur2_random").set("acks", "all").set("linger.ms", "5");
+        config
+    }
+
+    /// Begins a transaction.
+    pub fn begin(&self) {
+        self.producer.begin_transaction().expect("a transaction begins");
+    }
+
+    /// Ends the transaction well.
+    pub fn commit(&self) {
+        self.flush();
+        self.producer.commit_transaction(LIMIT).expect("the transaction is committed");
+    }
+
+    /// Ends the transaction as if it had not been.
+    pub fn abort(&self) {
+        self.producer.abort_transaction(LIMIT).expect("the transaction is aborted");
+    }
+
+    /// Sends a record; its partition follows from the key.
+    pub fn send(&self, topic: &str, record: &Record) {
+        wait_until("room in the producer's queue", LIMIT, || {
+            let headers = record
+                .headers
+                .iter()
+                .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }));
+            let mut sent = BaseRecord::<[u8], [u8]>::to(topic).timestamp(record.time).headers(headers);
+            sent.key = record.key.as_deref();
+            sent.payload = record.value.as_deref();
+            match self.producer.send(sent) {
+                Ok(()) => Some(()),
+                Err((error, _)) if is_queue_full(&error) => None,
+                Err((error, _)) => panic!("cannot send to {topic}: {error}"),
+            }
+        });
+    }
+
+    /// Returns when the broker has everything.
+    pub fn flush(&self) {
+        self.producer.flush(LIMIT).expect("the broker takes the records");
+    }
+}
+
+fn is_queue_full(error: &KafkaError) -> bool {
+    error.rdkafka_error_code() == Some(rdkafka::types::RDKafkaErrorCode::QueueFull)
+}
+
+/// All records that a topic holds now, partition by partition, each in order.
+pub fn read(broker: &Broker, topic: &str, isolation: Isolation) -> Vec<Record> {
+    let consumer = reader(broker, isolation);
+    let count = partition_count(&consumer, topic);
+    let mut assignment = TopicPartitionList::new();
+    for partition in 0..count {
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
+    }
+    consumer.assign(&assignment).expect("the partitions exist");
+    let mut partitions: Vec<Vec<Record>> = (0..count).map(|_| Vec::new()).collect();
+    let mut at_end = 0;
+    while at_end < count {
+        match consumer.poll(LIMIT) {
+            Some(Ok(message)) => partitions[message.partition() as usize].push(record(&message)),
+            Some(Err(KafkaError::PartitionEOF(_))) => at_end += 1,
+            Some(Err(error)) => panic!("cannot read {topic}: {error}"),
+            None => panic!("{topic} has no end within {LIMIT:?}"),
+        }
+    }
+    partitions.concat()
+}
+
+fn reader(broker: &Broker, isolation: Isolation) -> BaseConsumer {
+    broker
+        .client()
+        .set("group.id", "reads-without-a-group")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", isolation.level())
+        .set("fetch.wait.max.ms", "10")
+        .create()
+        .expect("a consumer")
+}
+
+fn partition_count(consumer: &BaseConsumer, topic: &str) -> i32 {
+    let metadata = consumer.fetch_metadata(Some(topic), LIMIT).expect("the broker knows its topics");
+    let count = metadata.topics()[0].partitions().len();
+    assert!(count > 0, "there is no topic {topic}");
+    count as i32
+}
+
+fn record(message: &BorrowedMessage<'_>) -> Record {
+    let headers = message.headers().map(|headers| {
+        headers.iter().map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
+    });
+    Record {
+        partition: message.partition(),
+        offset: message.offset(),
+        time: message.timestamp().to_millis().expect("every record has a time"),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers.unwrap_or_default(),
+    }
+}
+
+/// The offset after the last record, for every partition, open transactions included.
+pub fn ends(broker: &Broker, topic: &str) -> Vec<i64> {
+    let consumer = reader(broker, Isolation::Uncommitted);
+    (0..partition_count(&consumer, topic))
+        .map(|partition| consumer.fetch_watermarks(topic, partition, LIMIT).expect("the partition has an end").1)
+        .collect()
+}
+
+/// The offset that a group has committed, for every partition; nothing where it has not yet.
+pub fn committed(broker: &Broker, group: &str, topic: &str) -> Vec<Option<i64>> {
+    let consumer: BaseConsumer = broker.client().set("group.id", group).create().expect("a consumer");
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition_range(topic, 0, partition_count(&consumer, topic) - 1);
+    let committed = consumer.committed_offsets(asked, LIMIT).expect("the broker knows the group's offsets");
+    committed.elements().iter().map(|element| element.offset().to_raw().filter(|&offset| offset >= 0)).collect()
+}
