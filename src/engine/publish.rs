@@ -145,6 +145,8 @@ impl Engine {
         let tag = Tag::new(Layout::STANDING, u64::from(since.is_some()), since.unwrap_or(Timestamp::EARLIEST));
         let account_state = self.pages[usize::from(page.0)].get_mut(at);
         account_state.put(&self.layout, Layout::STANDING, &[tag.0, sequence as u64]);
+        // An account that comes back before its eviction is committed was not evicted.
+        step.evicted.retain(|evicted| **evicted != *account);
         step.standings.push(self.standing(page, at, time, intent, next));
     }
 

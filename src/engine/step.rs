@@ -12,7 +12,8 @@ pub struct Step {
     pub changes: Vec<Change>,
     /// The standing after the changes of an account; a later one replaces an earlier one.
     pub standings: Vec<Standing>,
-    /// Accounts that were evicted and had a standing, which is thereby gone.
+    /// Accounts that were evicted and had a standing, which is thereby gone. None of them is in
+    /// `standings`.
     pub evicted: Vec<Arc<str>>,
     /// Pages whose first change since they were last stored is in this step.
     pub touched: Vec<PageId>,

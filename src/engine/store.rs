@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     Engine, Retired, Step,
     account::{Account, NEVER, Tag},
-    accounts::{PageId, account_hash, page_of},
+    accounts::{Page, PageId, account_hash, page_of},
     faded_at,
     layout::{Layout, Slot},
 };
@@ -82,6 +82,21 @@ impl Remap {
     /// The schema that it reads.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// Whether the cells of an account are what the schema says: known slots in order, each whole.
+    fn fits(&self, image: &AccountImage<'_>) -> bool {
+        let Some(end) = image.words.len().checked_sub(usize::from(image.ids)) else { return false };
+        let (mut at, mut last) = (0, Slot(0));
+        while at < end {
+            let slot = Tag(image.words[at]).slot();
+            let Some(width) = self.widths.get(usize::from(slot.0)) else { return false };
+            if slot < last {
+                return false;
+            }
+            (at, last) = (at + width, slot);
+        }
+        at == end
     }
 
     fn words(&self, image: &AccountImage<'_>, retired: &mut Retired) -> Vec<u64> {
@@ -179,6 +194,7 @@ impl Engine {
         self.dirty[usize::from(page.0)] = true;
         step.stats.evicted += 1;
         if sequence > 0 {
+            step.standings.retain(|standing| *standing.account != *account.name);
             step.evicted.push((&*account.name).into());
         }
     }
@@ -199,8 +215,17 @@ impl Engine {
         self.dirty[usize::from(page.0)] = false;
     }
 
-    /// Takes in a stored account that is not in memory yet.
-    pub fn load(&mut self, image: &AccountImage<'_>, remap: &Remap) {
+    /// Forgets the accounts of a page: a newer one of the same number follows.
+    pub fn clear_page(&mut self, page: PageId) {
+        self.pages[usize::from(page.0)] = Page::default();
+    }
+
+    /// Takes in a stored account that is not in memory yet. Returns whether its cells are well
+    /// formed; if not, nothing is taken in.
+    pub fn load(&mut self, image: &AccountImage<'_>, remap: &Remap) -> bool {
+        if !remap.fits(image) {
+            return false;
+        }
         let mut retired = Retired::default();
         let words = if remap.identical { image.words.to_vec() } else { remap.words(image, &mut retired) };
         let tier = image.tier.and_then(|tier| remap.tiers.get(usize::from(tier)).copied().flatten());
@@ -217,6 +242,7 @@ impl Engine {
         if retired != Retired::default() {
             self.retired.insert(image.name.into(), retired);
         }
+        true
     }
 
     fn members_of(&self, account: &Account) -> u32 {

@@ -9,6 +9,7 @@ use crate::model::Timestamp;
 
 pub mod file;
 pub mod kafka;
+pub mod memory;
 
 /// A partition number; every topic has the same number of partitions, and a worker owns the same
 /// partition of all of them.

@@ -1,1 +1,290 @@
-//! .
+//! State pages: a versioned, checksummed binary snapshot of one page of accounts.
+//!
+//! Layout (integers little-endian; `text` is a `u16` length and UTF-8 bytes):
+//! ```text
+//! magic "TMPG"  u16 version  u16 page  u16 part  u16 parts
+//! u16 count, { text input, i64 position }       the records that the page reflects end here
+//! text digest, { u16 count, text* } x 3         names of slots, tiers, facts
+//! u32 count, { text name, i64 settled, u8 tier (255 none), u8 ids, u16 words, u64* }
+//! u64 checksum                                  xxh3 of all before it
+//! ```
+//! A page above the record size limit is split into parts that are written together; the first
+//! says how many there are.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    engine::{AccountImage, PAGES, PageId, Schema},
+    model::Timestamp,
+};
+
+const MAGIC: &[u8; 4] = b"TMPG";
+/// The format that this program writes; it refuses any other.
+pub const VERSION: u16 = 1;
+const NO_TIER: u8 = u8::MAX;
+
+/// Everything about a page but its accounts.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PageHeader {
+    pub page: PageId,
+    pub part: u16,
+    pub parts: u16,
+    /// Per input topic: the next offset that the page does not reflect.
+    pub positions: Vec<(Arc<str>, i64)>,
+    pub schema: Schema,
+}
+
+/// Why bytes are not a page.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum PageError {
+    #[error("the state page is cut short or does not start like one ({0} bytes)")]
+    NotAPage(usize),
+    #[error("the state page is of format {found}, this version reads {VERSION}; run the version that wrote it, or a newer one")]
+    Version { found: u16 },
+    #[error("the checksum of the state page does not match its contents: it was damaged")]
+    Checksum,
+    #[error("the state page contradicts itself: {0}")]
+    Contents(&'static str),
+}
+
+/// The key of a part of a page in the state topic: `17`, then `17.1`, `17.2`, ….
+pub fn key(page: PageId, part: u16) -> Vec<u8> {
+    if part == 0 { page.0.to_string() } else { format!("{}.{part}", page.0) }.into_bytes()
+}
+
+/// Writes a page as one or more parts, each at most about `limit` bytes (a single account is never split).
+pub fn encode<'a>(
+    page: PageId,
+    positions: &[(Arc<str>, i64)],
+    schema: &Schema,
+    accounts: impl Iterator<Item = AccountImage<'a>>,
+    limit: usize,
+) -> Vec<Vec<u8>> {
+    let mut head = Vec::with_capacity(1024);
+    put_header(&mut head, page, positions, schema);
+    let mut parts = vec![Part::new(&head)];
+    for account in accounts {
+        let full = parts.last().is_none_or(|part| part.bytes.len() + encoded_len(&account) > limit && part.accounts > 0);
+        if full {
+            parts.push(Part::new(&head));
+        }
+        if let Some(part) = parts.last_mut() {
+            part.add(&account);
+        }
+    }
+    let count = parts.len() as u16;
+    parts.into_iter().enumerate().map(|(at, part)| part.finish(at as u16, count)).collect()
+}
+
+struct Part {
+    bytes: Vec<u8>,
+    count_at: usize,
+    accounts: u32,
+}
+
+const PART_AT: usize = 8;
+
+impl Part {
+    fn new(head: &[u8]) -> Self {
+        let mut bytes = head.to_vec();
+        bytes.extend(0u32.to_le_bytes());
+        Self { count_at: head.len(), bytes, accounts: 0 }
+    }
+
+    fn add(&mut self, account: &AccountImage<'_>) {
+        self.accounts += 1;
+        put_text(&mut self.bytes, account.name);
+        self.bytes.extend(account.settled.millis().to_le_bytes());
+        self.bytes.extend([account.tier.unwrap_or(NO_TIER), account.ids]);
+        self.bytes.extend((account.words.len() as u16).to_le_bytes());
+        for word in account.words.iter() {
+            self.bytes.extend(word.to_le_bytes());
+        }
+    }
+
+    fn finish(mut self, part: u16, parts: u16) -> Vec<u8> {
+        self.bytes[PART_AT..PART_AT + 2].copy_from_slice(&part.to_le_bytes());
+        self.bytes[PART_AT + 2..PART_AT + 4].copy_from_slice(&parts.to_le_bytes());
+        self.bytes[self.count_at..self.count_at + 4].copy_from_slice(&self.accounts.to_le_bytes());
+        let checksum = xxh3_64(&self.bytes);
+        self.bytes.extend(checksum.to_le_bytes());
+        self.bytes
+    }
+}
+
+fn encoded_len(account: &AccountImage<'_>) -> usize {
+    2 + account.name.len() + 8 + 2 + 2 + account.words.len() * 8
+}
+
+fn put_header(out: &mut Vec<u8>, page: PageId, positions: &[(Arc<str>, i64)], schema: &Schema) {
+    out.extend(MAGIC);
+    out.extend(VERSION.to_le_bytes());
+    out.extend(page.0.to_le_bytes());
+    out.extend([0; 4]);
+    out.extend((positions.len() as u16).to_le_bytes());
+    for (input, position) in positions {
+        put_text(out, input);
+        out.extend(position.to_le_bytes());
+    }
+    put_text(out, &schema.digest);
+    for names in [&schema.slots, &schema.tiers, &schema.facts] {
+        out.extend((names.len() as u16).to_le_bytes());
+        names.iter().for_each(|name| put_text(out, name));
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    let len = text.len().min(usize::from(u16::MAX));
+    out.extend((len as u16).to_le_bytes());
+    out.extend(&text.as_bytes()[..len]);
+}
+
+/// A decoded part of a page; accounts are read as they are asked for.
+#[derive(Debug)]
+pub struct PagePart<'a> {
+    pub header: PageHeader,
+    left: u32,
+    reader: Reader<'a>,
+}
+
+/// Checks the format, the checksum and the header of a part.
+pub fn decode(bytes: &[u8]) -> Result<PagePart<'_>, PageError> {
+    let not_a_page = PageError::NotAPage(bytes.len());
+    let (body, checksum) = bytes.split_last_chunk::<8>().ok_or(not_a_page.clone())?;
+    let mut reader = Reader(body);
+    if reader.take(4)? != MAGIC {
+        return Err(not_a_page);
+    }
+    let found = reader.u16()?;
+    if found != VERSION {
+        return Err(PageError::Version { found });
+    }
+    if xxh3_64(body) != u64::from_le_bytes(*checksum) {
+        return Err(PageError::Checksum);
+    }
+    let page = PageId(reader.u16()?);
+    if usize::from(page.0) >= PAGES {
+        return Err(PageError::Contents("its page number is out of range"));
+    }
+    let (part, parts) = (reader.u16()?, reader.u16()?);
+    let positions = (0..reader.u16()?).map(|_| Ok((reader.text()?.into(), reader.i64()?))).collect::<Result<_, _>>()?;
+    let digest = reader.text()?.into();
+    let schema = Schema { digest, slots: reader.texts()?, tiers: reader.texts()?, facts: reader.texts()? };
+    let left = reader.u32()?;
+    Ok(PagePart { header: PageHeader { page, part, parts, positions, schema }, left, reader })
+}
+
+impl<'a> PagePart<'a> {
+    /// The next account, or nothing after the last.
+    pub fn next_account(&mut self) -> Result<Option<AccountImage<'a>>, PageError> {
+        if self.left == 0 {
+            return if self.reader.0.is_empty() { Ok(None) } else { Err(PageError::Contents("bytes follow its last account")) };
+        }
+        self.left -= 1;
+        let name = self.reader.text()?;
+        let settled = Timestamp::from_millis(self.reader.i64()?);
+        let [tier, ids] = self.reader.array()?;
+        let count = usize::from(self.reader.u16()?);
+        let words = self.reader.take(count * 8)?;
+        if usize::from(ids) > count {
+            return Err(PageError::Contents("an account has more event ids than words"));
+        }
+        let words: Vec<u64> = words.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        Ok(Some(AccountImage { name, settled, tier: (tier != NO_TIER).then_some(tier), ids, words: words.into() }))
+    }
+}
+
+#[derive(Debug)]
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], PageError> {
+        let (taken, rest) = self.0.split_at_checked(len).ok_or(PageError::Contents("it ends in the middle"))?;
+        self.0 = rest;
+        Ok(taken)
+    }
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], PageError> {
+        let (taken, rest) = self.0.split_first_chunk().ok_or(PageError::Contents("it ends in the middle"))?;
+        self.0 = rest;
+        Ok(*taken)
+    }
+    fn u16(&mut self) -> Result<u16, PageError> {
+        self.array().map(u16::from_le_bytes)
+    }
+    fn u32(&mut self) -> Result<u32, PageError> {
+        self.array().map(u32::from_le_bytes)
+    }
+    fn i64(&mut self) -> Result<i64, PageError> {
+        self.array().map(i64::from_le_bytes)
+    }
+    fn text(&mut self) -> Result<&'a str, PageError> {
+        let len = usize::from(self.u16()?);
+        std::str::from_utf8(self.take(len)?).map_err(|_| PageError::Contents("a name is not UTF-8"))
+    }
+    fn texts(&mut self) -> Result<Vec<Arc<str>>, PageError> {
+        (0..self.u16()?).map(|_| self.text().map(Arc::from)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn schema() -> Schema {
+        let names = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        Schema { digest: "d1".into(), slots: names(&["facts", "standing"]), tiers: names(&["hot"]), facts: vec![] }
+    }
+
+    fn read(bytes: &[u8]) -> Result<(PageHeader, Vec<AccountImage<'_>>), PageError> {
+        let mut part = decode(bytes)?;
+        let mut accounts = Vec::new();
+        while let Some(account) = part.next_account()? {
+            accounts.push(account);
+        }
+        Ok((part.header, accounts))
+    }
+
+    proptest! {
+        #[test]
+        fn a_page_comes_back_whatever_its_parts(
+            accounts in prop::collection::vec(("[a-z0-9.]{0,30}", 0i64..1 << 44, prop::option::of(0u8..9), prop::collection::vec(any::<u64>(), 0..40)), 0..60),
+            limit in 200usize..5000,
+        ) {
+            let images: Vec<_> = accounts.iter().map(|(name, settled, tier, words)| AccountImage {
+                name,
+                settled: Timestamp::from_millis(*settled),
+                tier: *tier,
+                ids: (words.len() / 2) as u8,
+                words: words.into(),
+            }).collect();
+            let positions = vec![("intent.events".into(), 17), ("intent.accounts".into(), 0)];
+            let parts = encode(PageId(9), &positions, &schema(), images.iter().cloned(), limit);
+            let mut back = Vec::new();
+            for (at, bytes) in parts.iter().enumerate() {
+                let (header, accounts) = read(bytes).unwrap();
+                prop_assert_eq!((header.part, header.parts), (at as u16, parts.len() as u16));
+                prop_assert_eq!(&header.positions, &positions);
+                back.extend(accounts);
+            }
+            prop_assert_eq!(back, images);
+        }
+
+        #[test]
+        fn damage_is_noticed(at in 0usize..1000, bit in 0u8..8) {
+            let account = AccountImage { name: "acme.com", settled: Timestamp::EARLIEST, tier: None, ids: 0, words: vec![1, 2, 3].into() };
+            let mut bytes = encode(PageId(9), &[], &schema(), std::iter::once(account), 10_000).remove(0);
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            prop_assert!(read(&bytes).is_err());
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(read(&bytes).is_err());
+        }
+    }
+}
