@@ -1,1 +1,158 @@
-//! .
+//! Records that cannot be used, and how they go to the dead letters: key and value as received,
+//! and headers that say why and where from.
+//!
+//! | header | value |
+//! |---|---|
+//! | `tidemark.error.reason` | a name of [`Fault`] |
+//! | `tidemark.error.path` | JSON path of what is wrong: `$.time`; `key` for the record key |
+//! | `tidemark.error.message` | what was expected, for a person |
+//! | `tidemark.source.topic`, `.partition`, `.offset` | the record |
+//! | `tidemark.source.time` | its record time, if it has one |
+
+use std::fmt;
+
+use super::time::format_rfc3339;
+use crate::log::{Output, OutputTopic, Record};
+
+/// Why a record cannot be used: a closed set, for headers and metrics.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Fault {
+    /// The value is not UTF-8 or not JSON.
+    Malformed,
+    /// A field (or the whole record) has another type than the contract says.
+    WrongType,
+    /// A required field is missing, `null` or empty.
+    MissingField,
+    /// The time is not RFC 3339, or before 1970 or after 2527.
+    BadTime,
+    /// The event is dated too far after the moment at which the log got it.
+    FarFuture,
+    /// The value is above the size limit.
+    Oversize,
+    /// The event matches a level signal but has no usable level.
+    UnknownLevel,
+    /// The account is empty, longer than the limit, or not UTF-8.
+    BadAccount,
+}
+
+impl Fault {
+    /// All faults, in the order of their numbers (`fault as usize`).
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::WrongType,
+        Self::MissingField,
+        Self::BadTime,
+        Self::FarFuture,
+        Self::Oversize,
+        Self::UnknownLevel,
+        Self::BadAccount,
+    ];
+
+    /// Its name in headers and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::WrongType => "wrong_type",
+            Self::MissingField => "missing_field",
+            Self::BadTime => "bad_time",
+            Self::FarFuture => "far_future",
+            Self::Oversize => "oversize",
+            Self::UnknownLevel => "unknown_level",
+            Self::BadAccount => "bad_account",
+        }
+    }
+}
+
+/// What is wrong with a record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rejected {
+    pub fault: Fault,
+    /// JSON path of what is wrong; `key` for the record key.
+    pub path: String,
+    /// What was found and what was expected.
+    pub message: String,
+}
+
+impl Rejected {
+    /// Something is wrong at `path`.
+    pub fn new(fault: Fault, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { fault, path: path.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}: {}", self.fault.name(), self.path, self.message)
+    }
+}
+
+impl std::error::Error for Rejected {}
+
+/// The dead letter of a record of `topic`, bound for the partition that the record came from.
+pub fn dead_letter(record: &Record<'_>, topic: &str, rejected: &Rejected) -> Output {
+    let mut headers = vec![
+        ("tidemark.error.reason", rejected.fault.name().into()),
+        ("tidemark.error.path", rejected.path.clone().into_bytes()),
+        ("tidemark.error.message", rejected.message.clone().into_bytes()),
+        ("tidemark.source.topic", topic.into()),
+        ("tidemark.source.partition", record.partition.0.to_string().into_bytes()),
+        ("tidemark.source.offset", record.offset.0.to_string().into_bytes()),
+    ];
+    headers.extend(record.time.map(|time| ("tidemark.source.time", format_rfc3339(time).into_bytes())));
+    Output {
+        topic: OutputTopic::DeadLetters,
+        partition: record.partition,
+        key: record.key.map(<[u8]>::to_vec),
+        value: record.value.map(<[u8]>::to_vec),
+        headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        log::{InputId, Offset, Partition},
+        model::Timestamp,
+    };
+
+    #[test]
+    fn a_dead_letter_keeps_the_bytes_and_says_where_from() {
+        let record = Record {
+            input: InputId(0),
+            partition: Partition(3),
+            offset: Offset(42),
+            time: Some(Timestamp::from_millis(1_795_280_400_000)),
+            key: Some(b"acme\xff"),
+            value: Some(b"{\xff"),
+        };
+        let rejected = Rejected::new(Fault::Malformed, "$", "not UTF-8");
+        let letter = dead_letter(&record, "intent.events", &rejected);
+        assert_eq!((letter.topic, letter.partition), (OutputTopic::DeadLetters, Partition(3)));
+        assert_eq!(letter.key.as_deref(), record.key);
+        assert_eq!(letter.value.as_deref(), record.value);
+        let headers: Vec<_> =
+            letter.headers.iter().map(|(name, value)| (*name, str::from_utf8(value).unwrap())).collect();
+        assert_eq!(
+            headers,
+            [
+                ("tidemark.error.reason", "malformed"),
+                ("tidemark.error.path", "$"),
+                ("tidemark.error.message", "not UTF-8"),
+                ("tidemark.source.topic", "intent.events"),
+                ("tidemark.source.partition", "3"),
+                ("tidemark.source.offset", "42"),
+                ("tidemark.source.time", "2026-11-21T17:00:00.000Z"),
+            ]
+        );
+        let without_time = dead_letter(&Record { time: None, key: None, ..record }, "t", &rejected);
+        assert!(without_time.key.is_none() && without_time.headers.len() == 6);
+    }
+
+    #[test]
+    fn faults_are_numbered_in_order() {
+        for (number, fault) in Fault::ALL.into_iter().enumerate() {
+            assert_eq!(fault as usize, number, "{}", fault.name());
+        }
+    }
+}

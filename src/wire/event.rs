@@ -1,1 +1,350 @@
-//! .
+//! Events: from a record's bytes to what they mean to the model.
+//!
+//! A key that a `match` names is looked for at the top level of the event, then (`path`, `host`,
+//! `query.NAME`) in its `url`, then in its `properties`.
+
+use std::{borrow::Cow, fmt, mem, sync::Arc};
+
+use sha2::{Digest, Sha256};
+use siphasher::sip::SipHasher24;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    dead_letter::{Fault, Rejected},
+    fields::{Wanted, account_in, account_of_key, emptied, kind_of, text_at, time_at},
+    time::{format_rfc3339, format_span},
+    url::Url,
+};
+use crate::model::{
+    DistinctId, Event, EventId, Field, Hit, KeyId, Model, PersonId, Scoring, SignalId, Span, Timestamp,
+};
+
+/// A record of an event or account topic, or a line of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawRecord<'r> {
+    pub key: Option<&'r [u8]>,
+    /// Nothing is a tombstone.
+    pub value: Option<&'r [u8]>,
+    /// When the log got it. Without one (files, ancient message formats) the time that the record
+    /// itself says stands for it.
+    pub recorded: Option<Timestamp>,
+}
+
+/// The key under which persons and other distinct values are hashed. Hashes under two keys cannot
+/// be compared, so a new key makes everybody a new person.
+#[derive(Clone)]
+pub struct PersonKey([u8; 16]);
+
+impl PersonKey {
+    /// The key that a secret of any length stands for.
+    pub fn from_secret(secret: &str) -> Self {
+        let digest: [u8; 32] = Sha256::digest(secret).into();
+        let mut key = [0; 16];
+        key.copy_from_slice(&digest[..16]);
+        Self(key)
+    }
+
+    fn hash(&self, text: &str) -> PersonId {
+        PersonId(SipHasher24::new_with_key(&self.0).hash(text.as_bytes()))
+    }
+}
+
+impl fmt::Debug for PersonKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PersonKey(secret)")
+    }
+}
+
+/// Why a sound event touches nothing.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Ignored {
+    /// The model's `ignore` says so.
+    Rule,
+    /// No signal matches it.
+    NoSignal,
+}
+
+impl Ignored {
+    /// Its name in metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::NoSignal => "no_signal",
+        }
+    }
+}
+
+/// A sound event.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decoded<'r> {
+    /// It matches at least one signal.
+    Event(Event<'r>),
+    Ignored {
+        why: Ignored,
+        time: Timestamp,
+    },
+}
+
+/// Decodes events for one model. Reuses its buffers: hardly any event allocates.
+#[derive(Debug)]
+pub struct Decoder {
+    plan: Plan,
+    fields: Vec<Field<'static>>,
+    hits: Vec<Hit>,
+    /// The account of the last event, if its JSON had it in escapes.
+    account: String,
+}
+
+impl Decoder {
+    /// A decoder for `model`; events may be dated up to `max_future_skew` after their record time.
+    pub fn new(model: Arc<Model>, person_key: PersonKey, max_future_skew: Span) -> Self {
+        let plan = Plan::new(model, person_key, max_future_skew);
+        Self { plan, fields: Vec::new(), hits: Vec::new(), account: String::new() }
+    }
+
+    /// Reads a record. An error is for the dead letters.
+    pub fn decode<'r>(&'r mut self, record: RawRecord<'r>) -> Result<Decoded<'r>, Rejected> {
+        let mut fields: Vec<Field<'r>> = mem::take(&mut self.fields);
+        let outcome = self.plan.read(&record, &mut fields, &mut self.hits);
+        self.fields = emptied(fields);
+        let Head { id, time, recorded, account, ignored } = outcome?;
+        if let Some(why) = ignored {
+            return Ok(Decoded::Ignored { why, time });
+        }
+        let account = match account {
+            Cow::Borrowed(account) => account,
+            Cow::Owned(account) => {
+                self.account = account;
+                &self.account
+            }
+        };
+        Ok(Decoded::Event(Event { account, id, time, recorded, hits: &self.hits }))
+    }
+}
+
+/// What is known of an event besides its hits.
+struct Head<'r> {
+    id: EventId,
+    time: Timestamp,
+    recorded: Timestamp,
+    account: Cow<'r, str>,
+    ignored: Option<Ignored>,
+}
+
+/// A part of the event's `url`.
+#[derive(Debug)]
+enum UrlPart {
+    Path,
+    Host,
+    Query(Box<str>),
+}
+
+impl UrlPart {
+    fn named(key: &str) -> Option<Self> {
+        match key {
+            "path" => Some(Self::Path),
+            "host" => Some(Self::Host),
+            _ => key.strip_prefix("query.").map(|name| Self::Query(name.into())),
+        }
+    }
+
+    fn of<'a>(&self, url: &Url<'a>) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Path => url.path().map(Cow::Borrowed),
+            Self::Host => url.host(),
+            Self::Query(name) => url.query(name),
+        }
+    }
+}
+
+/// What to look for in an event, worked out once per model.
+#[derive(Debug)]
+struct Plan {
+    model: Arc<Model>,
+    person_key: PersonKey,
+    max_future_skew: Span,
+    wanted: Wanted,
+    /// Slots of `id`, `type`, `account` and `time`.
+    head: [usize; 4],
+    /// Slot of `url`, if any key is derived from it.
+    url: Option<usize>,
+    derived: Vec<(usize, UrlPart)>,
+    /// The distinct sets of each signal, with the field that they count.
+    distinct: Vec<Vec<(DistinctId, KeyId)>>,
+}
+
+impl Plan {
+    fn new(model: Arc<Model>, person_key: PersonKey, max_future_skew: Span) -> Self {
+        let keys = model.event_keys();
+        let parts = keys.iter().enumerate();
+        let derived: Vec<_> = parts.filter_map(|(slot, key)| Some((slot, UrlPart::named(key)?))).collect();
+        let url: &[&str] = if derived.is_empty() { &[] } else { &["url"] };
+        let wanted = Wanted::new(keys, &[&["id", "type", "account", "time"], url].concat(), true);
+        let mut distinct = vec![Vec::new(); model.signals().len()];
+        for (id, set) in model.distinct_sets().iter().enumerate() {
+            distinct[usize::from(set.signal.0)].push((DistinctId(id as u8), set.field));
+        }
+        let head = ["id", "type", "account", "time"].map(|name| wanted.slot(name));
+        Self {
+            head,
+            url: url.first().map(|name| wanted.slot(name)),
+            model,
+            person_key,
+            max_future_skew,
+            wanted,
+            derived,
+            distinct,
+        }
+    }
+
+    fn read<'r>(
+        &self,
+        record: &RawRecord<'r>,
+        fields: &mut Vec<Field<'r>>,
+        hits: &mut Vec<Hit>,
+    ) -> Result<Head<'r>, Rejected> {
+        self.wanted.read(record.value, fields)?;
+        let [id, kind, account, time] = self.head.map(|slot| &fields[slot]);
+        let id = EventId(xxh3_64(required(id, "id")?.as_bytes()));
+        required(kind, "type")?;
+        let time = self.time(required(time, "time")?, record.recorded)?;
+        let account = account_of(account, record.key)?;
+        self.derive(fields)?;
+        hits.clear();
+        let ignored = if self.model.ignore().iter().any(|matcher| matcher.matches(fields)) {
+            Some(Ignored::Rule)
+        } else {
+            self.collect(record, fields, hits)?;
+            hits.is_empty().then_some(Ignored::NoSignal)
+        };
+        Ok(Head { id, time, recorded: record.recorded.unwrap_or(time), account, ignored })
+    }
+
+    fn time(&self, text: &str, recorded: Option<Timestamp>) -> Result<Timestamp, Rejected> {
+        let time = time_at(text)?;
+        match recorded {
+            Some(recorded) if time > recorded + self.max_future_skew => {
+                let (recorded, skew) = (format_rfc3339(recorded), format_span(self.max_future_skew));
+                let message = format!("`{text}` is more than {skew} after the record time {recorded}");
+                Err(Rejected::new(Fault::FarFuture, "$.time", message))
+            }
+            _ => Ok(time),
+        }
+    }
+
+    /// Fills the keys that the top level of the event leaves open from its `url`, then from its
+    /// properties.
+    fn derive(&self, fields: &mut [Field<'_>]) -> Result<(), Rejected> {
+        if let Some(slot) = self.url {
+            text_at(&fields[slot], "url")?;
+            // The clone of borrowed text is free.
+            match fields[slot].clone() {
+                Field::Text(Cow::Borrowed(url)) => {
+                    let url = Url::split(url);
+                    self.fill(fields, |part| part.of(&url));
+                }
+                Field::Text(Cow::Owned(url)) => {
+                    let url = Url::split(&url);
+                    self.fill(fields, |part| part.of(&url).map(|text| Cow::Owned(text.into_owned())));
+                }
+                _ => {}
+            }
+        }
+        for key in 0..self.model.event_keys().len() {
+            if fields[key] == Field::Absent {
+                fields.swap(key, self.wanted.property_slot(key));
+            }
+        }
+        Ok(())
+    }
+
+    fn fill<'r>(&self, fields: &mut [Field<'r>], value: impl Fn(&UrlPart) -> Option<Cow<'r, str>>) {
+        for (slot, part) in &self.derived {
+            if fields[*slot] == Field::Absent {
+                fields[*slot] = value(part).map_or(Field::Absent, Field::Text);
+            }
+        }
+    }
+
+    /// Collects what the event means to each signal.
+    fn collect(&self, record: &RawRecord<'_>, fields: &[Field<'_>], hits: &mut Vec<Hit>) -> Result<(), Rejected> {
+        for (id, signal) in self.model.signals().iter().enumerate() {
+            if !signal.matcher.matches(fields) {
+                continue;
+            }
+            let signal_id = SignalId(id as u8);
+            hits.push(Hit::Count(signal_id));
+            if let Scoring::Level { field, .. } = signal.scoring {
+                let level = level_of(&fields[usize::from(field.0)]);
+                hits.push(Hit::Level(signal_id, level.ok_or_else(|| self.unknown_level(record, field, &signal.name))?));
+            }
+            for (set, field) in &self.distinct[id] {
+                self.see(*set, &fields[usize::from(field.0)], hits);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a hit for the value, or for each value of a list. Empty text is nobody.
+    fn see(&self, set: DistinctId, field: &Field<'_>, hits: &mut Vec<Hit>) {
+        let mut seen = |text: &str| hits.push(Hit::Seen(set, self.person_key.hash(text)));
+        match field {
+            Field::Text(text) if text.is_empty() => {}
+            Field::Text(text) => seen(text),
+            Field::Number(number) => seen(&number.to_string()),
+            Field::Bool(value) => seen(if *value { "true" } else { "false" }),
+            Field::List(items) => items.iter().for_each(|item| self.see(set, item, hits)),
+            Field::Absent | Field::Other => {}
+        }
+    }
+
+    /// Reads the record once more to say where the level stands: rare, and it keeps that question
+    /// out of the way of good events.
+    fn unknown_level(&self, record: &RawRecord<'_>, field: KeyId, signal: &str) -> Rejected {
+        let slot = usize::from(field.0);
+        let name = &self.model.event_keys()[slot];
+        let mut fields = Vec::new();
+        let reread = self.wanted.read(record.value, &mut fields).is_ok();
+        let property = if reread { &fields[self.wanted.property_slot(slot)] } else { &Field::Absent };
+        let (path, found) = match fields.get(slot) {
+            Some(Field::Absent) if *property != Field::Absent => (format!("$.properties.{name}"), property),
+            Some(found) => (format!("$.{name}"), found),
+            None => (format!("$.{name}"), &Field::Absent),
+        };
+        let found = if let Field::Number(number) = found { number.to_string() } else { kind_of(found).to_owned() };
+        let message = format!("the level of signal `{signal}` must be a number of at least 0, not {found}");
+        Rejected::new(Fault::UnknownLevel, path, message)
+    }
+}
+
+fn level_of(field: &Field<'_>) -> Option<f64> {
+    match field {
+        // Zero is added because a negative zero would differ from zero in its bits only.
+        Field::Number(level) if level.is_finite() && *level >= 0.0 => Some(*level + 0.0),
+        _ => None,
+    }
+}
+
+fn required<'f>(field: &'f Field<'_>, name: &str) -> Result<&'f str, Rejected> {
+    let missing = |what| Rejected::new(Fault::MissingField, format!("$.{name}"), format!("`{name}` is {what}"));
+    match text_at(field, name)? {
+        None => Err(missing("missing")),
+        Some("") => Err(missing("empty")),
+        Some(text) => Ok(text),
+    }
+}
+
+/// The producer's word comes before the record key, which may have been chosen for another reason.
+fn account_of<'r>(field: &Field<'r>, key: Option<&'r [u8]>) -> Result<Cow<'r, str>, Rejected> {
+    match (account_in(field)?, key) {
+        (Some(account), _) => Ok(account),
+        (None, Some(key)) => account_of_key(key).map(Cow::Borrowed),
+        (None, None) => {
+            let message = "`account` is missing, and the record has no key to take it from";
+            Err(Rejected::new(Fault::MissingField, "$.account", message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

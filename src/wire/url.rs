@@ -1,0 +1,148 @@
+//! The parts of a URL that a `match` can read. Lenient: what trackers send is often not a URL by
+//! the letter, and a part that is not there is just absent.
+
+use std::borrow::Cow;
+
+/// A URL taken apart; nothing is decoded yet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Url<'a> {
+    host: Option<&'a str>,
+    path: &'a str,
+    query: &'a str,
+}
+
+impl<'a> Url<'a> {
+    /// Takes `https://user@host:port/path?query#fragment` apart; also `//host/path` and `/path`.
+    pub fn split(url: &'a str) -> Self {
+        let url = url.split_once('#').map_or(url, |(url, _)| url);
+        let (url, query) = url.split_once('?').unwrap_or((url, ""));
+        match after_scheme(url) {
+            None => Self { host: None, path: url, query },
+            Some(rest) => {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                Self { host: Some(host(authority)), path: if path.is_empty() { "/" } else { path }, query }
+            }
+        }
+    }
+
+    /// The host in lower case, without user and port.
+    pub fn host(&self) -> Option<Cow<'a, str>> {
+        let host = self.host.filter(|host| !host.is_empty())?;
+        let lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
+        Some(if lower { Cow::Borrowed(host) } else { Cow::Owned(host.to_ascii_lowercase()) })
+    }
+
+    /// The path as it stands, not decoded; `/` when only the host is given.
+    pub fn path(&self) -> Option<&'a str> {
+        (!self.path.is_empty()).then_some(self.path)
+    }
+
+    /// The decoded value of the first query parameter of this name.
+    pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
+        let mut pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.find(|(key, _)| *key == name || decode(key) == name).map(|(_, value)| decode(value))
+    }
+}
+
+fn after_scheme(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("//")?;
+    match scheme.strip_suffix(':') {
+        None => scheme.is_empty().then_some(rest),
+        Some(scheme) => {
+            let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+            (!scheme.is_empty() && scheme.bytes().all(letters)).then_some(rest)
+        }
+    }
+}
+
+fn host(authority: &str) -> &str {
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match host.rsplit_once(':') {
+        // The colons within `[::1]` are no port's.
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+/// Decodes `%41` and `+`. Bytes that are not UTF-8 after that become replacement characters.
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.bytes().any(|byte| byte == b'%' || byte == b'+') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let (byte, tail) = match (byte, tail) {
+            (b'%', [high, low, tail @ ..]) => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, tail),
+                _ => (byte, &rest[1..]),
+            },
+            (b'+', tail) => (b' ', tail),
+            (byte, tail) => (byte, tail),
+        };
+        decoded.push(byte);
+        rest = tail;
+    }
+    Cow::Owned(
+        String::from_utf8(decoded).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart() {
+        for (url, host, path) in [
+            ("https://x.com", Some("x.com"), Some("/")),
+            ("https://x.com?a=1", Some("x.com"), Some("/")),
+            ("https://x.com/", Some("x.com"), Some("/")),
+            ("HTTPS://User:pw@WWW.X.com:8443/Pricing/eu#top", Some("www.x.com"), Some("/Pricing/eu")),
+            ("http://[2001:db8::1]/a", Some("[2001:db8::1]"), Some("/a")),
+            ("http://[::1]:80/a", Some("[::1]"), Some("/a")),
+            ("//x.com/a//b", Some("x.com"), Some("/a//b")),
+            ("/pricing?next=https://y.com/", None, Some("/pricing")),
+            ("/go/https://y.com/", None, Some("/go/https://y.com/")),
+            ("x.com/pricing", None, Some("x.com/pricing")),
+            ("android-app://com.x/home", Some("com.x"), Some("/home")),
+            ("file:///etc/hosts", None, Some("/etc/hosts")),
+            ("?a=1", None, None),
+            ("", None, None),
+        ] {
+            let split = Url::split(url);
+            assert_eq!((split.host().as_deref(), split.path()), (host, path), "{url}");
+        }
+    }
+
+    #[test]
+    fn query_values_are_decoded() {
+        let url =
+            Url::split("https://x.com/?utm_source=g2&q=a%20b+c&q=second&flag&%6eame=%C3%A4&bad=%zz%4&cut=%ff#q=no");
+        for (name, value) in [
+            ("utm_source", Some("g2")),
+            ("q", Some("a b c")),
+            ("flag", Some("")),
+            ("name", Some("\u{e4}")),
+            ("bad", Some("%zz%4")),
+            ("cut", Some("\u{fffd}")),
+            ("no", None),
+        ] {
+            assert_eq!(url.query(name).as_deref(), value, "{name}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_split_without_panic(url in "\\PC*|[a:/?#@%&=+.\\[\\]\u{e4}0-9]*") {
+            let split = Url::split(&url);
+            let _ = (split.host(), split.path(), split.query("a"));
+        }
+    }
+}
