@@ -1,1 +1,11 @@
-//! Metrics and logs.
+//! Telemetry: the metrics and the log lines. Logic counts into a [`Tally`]; [`Metrics`] is the one
+//! place that knows Prometheus. No label ever holds an account, a person or a domain.
+
+pub mod catalogue;
+mod logs;
+mod metrics;
+mod tally;
+
+pub use logs::{LogError, LogFormat, init};
+pub use metrics::{Metrics, MetricsError, Vocabulary};
+pub use tally::Tally;

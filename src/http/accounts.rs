@@ -1,0 +1,109 @@
+//! Questions about accounts: one of them in full, or the standings of a tier.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json,
+    extract::{
+        Path, Query, State,
+        rejection::{PathRejection, QueryRejection},
+    },
+    http::StatusCode,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Sources,
+    body::{Account, StandingBody},
+    problem::Problem,
+};
+use crate::view::{AskError, Phase};
+
+/// How long the owning worker may take; it may be in the midst of a commit.
+const ASK_LIMIT: Duration = Duration::from_secs(3);
+/// Standings in one answer, unless asked otherwise.
+const PAGE: usize = 100;
+/// The most standings in one answer.
+const PAGE_MAX: usize = 1000;
+/// Stands for the accounts without a tier.
+const NONE: &str = "none";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listing {
+    tier: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+pub struct ListingBody {
+    accounts: Vec<StandingBody>,
+    /// For the next part of the listing; nothing at its end.
+    next_cursor: Option<Arc<str>>,
+}
+
+/// One account: what was published of it, and its score by signal now.
+pub async fn show(
+    State(sources): State<Sources>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Account>, Problem> {
+    let Path(id) = id.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let account: Arc<str> = id.into();
+    let explanation = sources.queries.ask(account.clone(), None, ASK_LIMIT).await.map_err(|error| busy(&error))?;
+    // Asked after the worker: what it had committed before it answered is in the view.
+    let published = sources.view.get(&account);
+    match explanation {
+        Some(explanation) => Ok(Json(Account::new(&explanation, published.as_deref(), sources.model.id()))),
+        None => Err(unknown(&sources, &account)),
+    }
+}
+
+/// The standings of a tier, or of those without one, in the order of their account ids.
+pub async fn list(
+    State(sources): State<Sources>,
+    listing: Result<Query<Listing>, QueryRejection>,
+) -> Result<Json<ListingBody>, Problem> {
+    let Query(Listing { tier, limit, cursor }) = listing.map_err(|rejection| bad_request(rejection.body_text()))?;
+    let tier = tier_asked_for(&sources, tier.as_deref())?;
+    let limit = limit.unwrap_or(PAGE);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(bad_request(format!("`limit` is {limit}; it must be from 1 to {PAGE_MAX}")));
+    }
+    let page = sources.view.by_tier(tier, limit, cursor.as_deref());
+    let accounts = page.standings.iter().map(|standing| StandingBody::new(standing, sources.model.id())).collect();
+    Ok(Json(ListingBody { accounts, next_cursor: page.next }))
+}
+
+/// The tier that the parameter names; nothing stands for `none`.
+fn tier_asked_for<'a>(sources: &Sources, tier: Option<&'a str>) -> Result<Option<&'a str>, Problem> {
+    let names: Vec<&str> = sources.model.tiers().iter().map(|tier| &*tier.name).chain([NONE]).collect();
+    match tier {
+        Some(NONE) => Ok(None),
+        Some(name) if names.contains(&name) => Ok(Some(name)),
+        Some(name) => Err(bad_request(format!("the model has no tier `{name}`; it has {}", names.join(", ")))),
+        None => Err(bad_request(format!("say which tier: ?tier= one of {}", names.join(", ")))),
+    }
+}
+
+fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn busy(error: &AskError) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{error}; try again"))
+}
+
+/// While partitions are being restored, not to have an account does not mean that there is none.
+fn unknown(sources: &Sources, account: &str) -> Problem {
+    let summaries = sources.status.summaries(std::time::Instant::now());
+    let restoring = summaries.iter().any(|worker| worker.phases.values().any(|&phase| phase != Phase::Live));
+    if restoring {
+        let detail = format!("`{account}` is not known yet: partitions are still being restored; see /readyz");
+        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    }
+    let detail = format!(
+        "no account `{account}` among the partitions of this process; another member of the consumer group may own it"
+    );
+    Problem::new(StatusCode::NOT_FOUND, detail)
+}

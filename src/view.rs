@@ -1,1 +1,0 @@
-//! Committed standings for readers.
