@@ -2,11 +2,10 @@
 
 use super::{
     account::{NEVER, Tag},
-    layout::SlotKind,
     numbers::reaches,
     score::Reading,
 };
-use crate::model::{Cause, Leaf, Rule, SegmentId, Span, Tier, TierId, Timestamp};
+use crate::model::{Cause, Leaf, Rule, Scoring, SegmentId, SignalId, Tier, TierId, Timestamp};
 
 /// Where an account belongs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -233,33 +232,48 @@ impl<'a> Judge<'a> {
 
     /// Why a tier was lost (or, under a `not`, gained) by the passing of time alone.
     pub fn cause_of_tier(&self, from: Option<TierId>, to: Option<TierId>) -> Cause {
-        let Some(lost) = from.filter(|from| to.is_none_or(|to| to > *from)) else { return Cause::Window };
-        let tier = self.tier(lost);
-        let faded = tier.intent.is_some_and(|band| !reaches(self.intent, band.exit()));
-        if faded { self.cause_of_fading() } else { Cause::Window }
+        let lost = from.filter(|from| to.is_none_or(|to| to > *from));
+        let Some(tier) = lost.or(to).map(|id| self.tier(id)) else { return Cause::Window };
+        let mark = tier.intent.map(|band| if lost.is_some() { band.exit() } else { band.enter() });
+        let mut leaves: Vec<Leaf> = mark.map(|min| Leaf::Intent { min }).into_iter().collect();
+        leaves.extend(tier.fit.map(|min| Leaf::Fit { min }));
+        if let Some(rule) = &tier.rule {
+            rule.for_each_leaf(&mut |leaf| leaves.push(*leaf));
+        }
+        self.cause_among(&leaves)
     }
 
     /// Why a segment's rule turned by the passing of time alone.
     pub fn cause_of_segment(&self, segment: SegmentId) -> Cause {
-        let mut cause = Cause::Decay;
-        self.reading.model.segments()[usize::from(segment.0)].rule.for_each_leaf(&mut |leaf| {
-            if self.window_end(leaf) == self.at {
-                cause = Cause::Window;
-            }
-        });
-        cause
+        let mut leaves = Vec::new();
+        self.reading.model.segments()[usize::from(segment.0)].rule.for_each_leaf(&mut |leaf| leaves.push(*leaf));
+        self.cause_among(&leaves)
     }
 
-    /// Intent falls in steps when a distinct value leaves its window, else by decay.
-    fn cause_of_fading(&self) -> Cause {
-        let left =
-            self.reading.account.runs(self.reading.layout).any(|(slot, run)| match self.reading.layout.kind(slot) {
-                SlotKind::Seen { set, .. } => {
-                    let within: Span = self.reading.model.distinct_set(set).within;
-                    run.iter().step_by(2).any(|&word| Tag(word).time() + within == self.at)
-                }
-                _ => false,
-            });
-        if left { Cause::Window } else { Cause::Decay }
+    /// What time did to some conditions: the one that turned at this very millisecond says it, or,
+    /// where none did because a dwell ended, one that fails.
+    fn cause_among(&self, leaves: &[Leaf]) -> Cause {
+        let before = Judge::new(self.reading, Timestamp::from_millis(self.at.millis() - 1));
+        if let Some(turned) = leaves.iter().find(|leaf| before.leaf(leaf) && !self.leaf(leaf)) {
+            let mut signals = (0..self.reading.model.signals().len() as u8).map(SignalId);
+            let stepped = match *turned {
+                Leaf::Intent { .. } => signals.any(|signal| self.stepped_since(&before, signal)),
+                Leaf::Score { signal, .. } => self.stepped_since(&before, signal),
+                _ => true,
+            };
+            return if stepped { Cause::Window } else { Cause::Decay };
+        }
+        match leaves.iter().find(|leaf| !self.leaf(leaf)) {
+            Some(Leaf::Intent { .. } | Leaf::Score { .. }) => Cause::Decay,
+            Some(Leaf::Fit { .. } | Leaf::Attribute(_)) => Cause::Fit,
+            Some(Leaf::Count { .. } | Leaf::Distinct { .. }) | None => Cause::Window,
+        }
+    }
+
+    /// Whether a signal lost points because a distinct value left its window: in a step, while all
+    /// others fade.
+    fn stepped_since(&self, before: &Self, signal: SignalId) -> bool {
+        matches!(self.reading.model.signal(signal).scoring, Scoring::Distinct { .. })
+            && self.reading.contribution(signal, self.at) < self.reading.contribution(signal, before.at)
     }
 }
