@@ -6,6 +6,7 @@
 // Every test binary compiles this module for itself and uses another part of it.
 #![allow(dead_code)]
 
+pub mod deployment;
 pub mod kafka;
 pub mod tidemark;
 pub mod topics;

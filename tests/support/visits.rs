@@ -3,8 +3,11 @@
 use std::{fs::File, io::Read};
 
 use flate2::read::GzDecoder;
-use serde_json::Value;
-use tidemark::wire::time::parse_rfc3339;
+use serde_json::{Value, json};
+use tidemark::{
+    model::Timestamp,
+    wire::time::{format_rfc3339, parse_rfc3339},
+};
 
 use super::topics::Record;
 
@@ -28,4 +31,10 @@ pub fn event_record(line: &str) -> Record {
         value: Some(line.as_bytes().to_vec()),
         ..Record::default()
     }
+}
+
+/// A page view as one line of JSON; `time` in milliseconds since the epoch.
+pub fn event_line(id: &str, account: &str, time: i64) -> String {
+    let time = format_rfc3339(Timestamp::from_millis(time));
+    json!({"id": id, "type": "page_view", "account": account, "time": time, "url": "https://example.com/"}).to_string()
 }

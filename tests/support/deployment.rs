@@ -1,0 +1,124 @@
+//! Tidemark as a test deploys it: a configuration, a model, and topics of its own.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use tempfile::TempDir;
+
+use super::{
+    kafka::Broker,
+    tidemark::{self, Running},
+    topics::{self, Isolation, Record},
+    wait_until,
+};
+
+/// What a deployment is made of.
+pub struct Plan<'a> {
+    /// Names its topics and its group, together with a number.
+    pub name: &'a str,
+    /// The path of the model file.
+    pub model: &'a str,
+    /// Partitions of every topic.
+    pub partitions: i32,
+    /// Worker threads of every process.
+    pub workers: u32,
+    /// Further sections of the configuration, in YAML.
+    pub settings: &'a str,
+}
+
+/// Topics, and a configuration for processes that work on them.
+pub struct Deployment {
+    broker: &'static Broker,
+    directory: TempDir,
+    namespace: String,
+    plan: String,
+}
+
+impl Deployment {
+    /// Creates the topics of a plan.
+    pub fn new(broker: &'static Broker, plan: &Plan<'_>) -> Self {
+        let namespace = broker.namespace(plan.name);
+        let directory = tempfile::Builder::new()
+            .prefix(&format!("{namespace}-"))
+            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+            .expect("a directory for the deployment");
+        let deployment = Self { broker, directory, plan: configuration(broker, &namespace, plan), namespace };
+        // Tests bring events that are years old; `tidemark topics` creates the others, alike in number.
+        topics::create(broker, &[&deployment.topic("events")], plan.partitions, &[("retention.ms", "-1")]);
+        let config = deployment.config("setup");
+        tidemark::run_well(&["topics", "--create", "--config", &config]);
+        deployment
+    }
+
+    /// The full name of a topic: `events`, `tier-changes`, …
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}.{name}", self.namespace)
+    }
+
+    /// The consumer group of its processes.
+    pub fn group(&self) -> &str {
+        &self.namespace
+    }
+
+    /// What a reader of a topic sees of committed transactions.
+    pub fn read(&self, topic: &str) -> Vec<Record> {
+        topics::read(self.broker, &self.topic(topic), Isolation::Committed)
+    }
+
+    /// Starts a process; `instance` names it in the group. A name may be used again after its end.
+    pub fn start(&self, instance: &str) -> Running {
+        let config = self.config(instance);
+        Running::start(instance, self.directory.path(), &["run", "--config", &config])
+    }
+
+    /// Whether the group has committed all that the events topic holds.
+    pub fn is_drained(&self) -> bool {
+        let events = self.topic("events");
+        let ends: Vec<Option<i64>> = topics::ends(self.broker, &events).into_iter().map(Some).collect();
+        topics::committed(self.broker, self.group(), &events) == ends
+    }
+
+    /// Waits until the group has committed all that the events topic holds.
+    pub fn wait_drained(&self, limit: Duration) {
+        wait_until("the group to commit the end of the events", limit, || self.is_drained().then_some(()));
+    }
+
+    /// Offsets that records and commit markers have used up in both topics of changes.
+    pub fn change_offsets(&self) -> i64 {
+        let used = |topic| topics::ends(self.broker, &self.topic(topic)).into_iter().sum::<i64>();
+        used("tier-changes") + used("segment-changes")
+    }
+
+    /// Writes the configuration of one process, and gives its path.
+    fn config(&self, instance: &str) -> String {
+        let path: PathBuf = self.directory.path().join(format!("{instance}.yaml"));
+        fs::write(&path, self.plan.replace("INSTANCE", instance)).expect("the configuration is written");
+        path.to_str().expect("the path is text").to_owned()
+    }
+}
+
+/// The configuration, with the word INSTANCE where the name of the process goes.
+fn configuration(broker: &Broker, namespace: &str, plan: &Plan<'_>) -> String {
+    let Plan { model, workers, settings, .. } = plan;
+    let bootstrap = broker.bootstrap();
+    format!(
+        "kafka:
+  brokers: {bootstrap}
+  group_id: {namespace}
+  # A fixed name lets a restart end at once what a kill left open.
+  instance: {namespace}-INSTANCE
+  # How soon the group gives up a killed member.
+  properties: {{ session.timeout.ms: 3000, heartbeat.interval.ms: 500 }}
+topics:
+  events: [{namespace}.events]
+  accounts: {namespace}.accounts
+  tier_changes: {namespace}.tier-changes
+  segment_changes: {namespace}.segment-changes
+  standings: {namespace}.standings
+  dead_letters: {namespace}.dead-letters
+  state: {namespace}.state
+model: {model}
+workers: {workers}
+http: {{ listen: 127.0.0.1:0 }}
+{settings}"
+    )
+}
