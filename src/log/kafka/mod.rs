@@ -1,1 +1,130 @@
 //! Apache Kafka through librdkafka.
+//!
+//! One worker has one [`KafkaLog`]: a member of the consumer group (`member`), a transactional
+//! producer (`writer`), and readers of tables while it restores (`tables`). `config` is the one
+//! place that sets client properties, `native` the one that is unsafe, and `fault` says what
+//! the library's errors mean.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use rdkafka::{TopicPartitionList, error::KafkaError};
+
+use self::{close::close_within, member::Member, writer::Writer};
+use crate::log::{Committed, Fetched, InputId, Log, LogError, Offset, Partition, Progress, Table, Transaction};
+
+mod close;
+mod config;
+mod fault;
+mod member;
+mod names;
+mod native;
+mod properties;
+mod tables;
+mod writer;
+
+pub use self::{
+    config::KafkaConfig,
+    names::{NamesError, Role, TopicNames, Topics},
+    properties::{Properties, PropertyError},
+    tables::KafkaTables,
+};
+
+/// What leaving the group may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+
+/// One worker's share of Kafka.
+pub struct KafkaLog {
+    config: Arc<KafkaConfig>,
+    worker: usize,
+    member: Member,
+    writer: Writer,
+}
+
+impl KafkaLog {
+    /// Connects worker number `worker` of this process and joins the group. Ends the transactions
+    /// that an earlier run of the same instance left open.
+    pub fn connect(config: Arc<KafkaConfig>, worker: usize) -> Result<Self, LogError> {
+        let mut writer = Writer::new(config.clone(), worker);
+        writer.prepare()?;
+        let member = Member::join(&config, worker).map_err(|error| refused(&error))?;
+        Ok(Self { config, worker, member, writer })
+    }
+
+    fn offsets(&self, progress: &[Progress]) -> TopicPartitionList {
+        let inputs = self.config.topics.inputs();
+        let mut list = TopicPartitionList::with_capacity(progress.len());
+        for one in progress {
+            let mut element = list.add_partition(inputs.name(one.input), one.partition.0);
+            element.set_metadata(&one.metadata);
+            // An offset is never below zero, so this cannot be refused; if it were, the library
+            // would refuse the list.
+            let _ = element.set_offset(rdkafka::Offset::Offset(one.offset.0));
+        }
+        list
+    }
+}
+
+fn refused(error: &KafkaError) -> LogError {
+    LogError::Refused(format!("creating a Kafka client: {error}"))
+}
+
+impl Log for KafkaLog {
+    type Reader = KafkaTables;
+
+    fn poll(&mut self, wait: Duration, max: usize, handle: &mut dyn FnMut(Fetched<'_>)) -> Result<(), LogError> {
+        self.writer.serve();
+        self.member.poll(wait, max, handle)
+    }
+
+    fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Vec<Option<Committed>>>, LogError> {
+        self.member.committed(partitions)
+    }
+
+    fn bounds(&mut self, input: InputId, partition: Partition) -> Result<Range<Offset>, LogError> {
+        self.member.bounds(input, partition)
+    }
+
+    fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {
+        self.member.start(at)
+    }
+
+    fn release(&mut self) -> Result<(), LogError> {
+        self.member.release()
+    }
+
+    fn pause(&mut self, inputs: &[(InputId, Partition)]) -> Result<(), LogError> {
+        self.member.pause(inputs)
+    }
+
+    fn resume(&mut self, inputs: &[(InputId, Partition)]) -> Result<(), LogError> {
+        self.member.resume(inputs)
+    }
+
+    fn tables(&mut self, partition: Partition) -> Result<KafkaTables, LogError> {
+        let topics = &self.config.topics;
+        let end = |table| Ok((table, self.member.end(topics.table(table), partition)?));
+        let ends = [end(Table::State)?, end(Table::Standings)?];
+        KafkaTables::open(&self.config, self.worker, partition, ends).map_err(|error| refused(&error))
+    }
+
+    fn commit(&mut self, transaction: Transaction) -> Result<(), LogError> {
+        if transaction.progress.is_empty() {
+            return Err(LogError::Refused(
+                "a transaction without progress would not be fenced: this is an error in Tidemark".into(),
+            ));
+        }
+        let offsets = self.offsets(&transaction.progress);
+        self.writer.commit(&transaction, &offsets, || self.member.proof(&transaction.progress))
+    }
+
+    fn lag(&self, input: InputId, partition: Partition) -> Option<u64> {
+        self.member.lag(input, partition)
+    }
+
+    fn close(self) {
+        close_within("consumer", self.member.into_clients(), CLOSE_WITHIN);
+        if let Some(producer) = self.writer.into_client() {
+            close_within("producer", producer, CLOSE_WITHIN);
+        }
+    }
+}

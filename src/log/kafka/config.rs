@@ -1,0 +1,195 @@
+//! How this process talks to Kafka: a few checked settings, and the client configurations that
+//! follow from them.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+
+use super::{Properties, Topics};
+
+/// A transaction that its worker does not end is aborted by the broker after this time; until then
+/// readers of its partitions wait.
+pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a question to the cluster may take, retries included.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Fetched records that all workers of a process keep ready, in KiB.
+const PREFETCH_KIB: usize = 256 * 1024;
+/// Below this a fetch of several partitions does not fit.
+const PREFETCH_KIB_MIN: usize = 16 * 1024;
+
+/// How this process talks to Kafka.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct KafkaConfig {
+    /// `host:port`, separated by commas.
+    pub brokers: String,
+    /// The consumer group that shares the partitions; also prefixes the transactional ids.
+    pub group: String,
+    /// Tells this process from all others of the group that run at the same time.
+    pub instance: String,
+    pub topics: Topics,
+    pub properties: Properties,
+    /// Workers of this process, which share its memory for fetched records. At least 1.
+    pub workers: usize,
+}
+
+impl KafkaConfig {
+    /// The name under which a worker's transactions are fenced.
+    pub(super) fn transactional_id(&self, worker: usize) -> String {
+        format!("{}-{}-{worker}", self.group, self.instance)
+    }
+
+    /// What every client shares. The pass-through comes first, so that it cannot undo what follows.
+    fn base(&self, client: &str) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("socket.timeout.ms", "10000")
+            .set("socket.keepalive.enable", "true")
+            .set("socket.nagle.disable", "true")
+            .set("retry.backoff.ms", "20")
+            .set("retry.backoff.max.ms", "200")
+            .set("reconnect.backoff.max.ms", "2000");
+        for (key, value) in self.properties.iter() {
+            config.set(key, value);
+        }
+        config
+            .set("bootstrap.servers", &self.brokers)
+            // Unique: the library's assignor was seen to loop over members of one name.
+            .set("client.id", format!("tidemark-{}-{}-{client}", self.group, self.instance))
+            .set("allow.auto.create.topics", "false");
+        config
+    }
+
+    fn reader(&self, client: &str) -> ClientConfig {
+        let mut config = self.with_defaults(
+            client,
+            &[
+                // Half a minute to notice a dead worker; a paused one keeps its partitions.
+                ("session.timeout.ms", "30000"),
+                ("max.poll.interval.ms", "300000"),
+                // The default of a second is a stall whenever the prefetch buffer was full.
+                ("fetch.queue.backoff.ms", "10"),
+                // A fetch that finds nothing holds back one for partitions that were resumed since.
+                ("fetch.wait.max.ms", "50"),
+                ("max.partition.fetch.bytes", "4194304"),
+                ("queued.min.messages", "200000"),
+            ],
+        );
+        config
+            .set("group.id", &self.group)
+            .set("group.protocol", "classic")
+            // Keeps the same partitions of all topics together.
+            .set("partition.assignment.strategy", "range")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // Every start names its offset; one that is gone is for a person to look at.
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed");
+        config
+    }
+
+    /// The member of the group, which reads the inputs.
+    pub(super) fn member(&self, worker: usize) -> ClientConfig {
+        let mut config = self.reader(&worker.to_string());
+        let prefetch = (PREFETCH_KIB / self.workers.max(1)).max(PREFETCH_KIB_MIN);
+        self.set_unless_given(&mut config, "queued.max.messages.kbytes", &prefetch.to_string());
+        config
+    }
+
+    /// A reader of tables, outside of the group although the library wants a name of one.
+    pub(super) fn table_reader(&self, worker: usize) -> ClientConfig {
+        let mut config = self.reader(&format!("{worker}-tables"));
+        self.set_unless_given(&mut config, "queued.max.messages.kbytes", &PREFETCH_KIB_MIN.to_string());
+        config
+    }
+
+    /// Asks for the ends of logs. It must not be `read_committed`: the broker would answer with
+    /// the first undecided transaction instead.
+    pub(super) fn observer(&self, worker: usize) -> ClientConfig {
+        let mut config = self.base(&format!("{worker}-ends"));
+        config.set("isolation.level", "read_uncommitted");
+        config
+    }
+
+    /// The transactional producer.
+    pub(super) fn writer(&self, worker: usize) -> ClientConfig {
+        let mut config = self.with_defaults(
+            &format!("{worker}-writer"),
+            &[
+                ("compression.type", "lz4"),
+                // Records gather by themselves while the broker admits their partitions.
+                ("linger.ms", "0"),
+                ("queue.buffering.max.kbytes", "131072"),
+            ],
+        );
+        config
+            .set("transactional.id", self.transactional_id(worker))
+            .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
+            .set("enable.idempotence", "true")
+            .set("acks", "all");
+        config
+    }
+
+    /// The largest record that a writer sends, in bytes; the library's default unless configured.
+    pub(super) fn record_bytes_max(&self) -> u64 {
+        self.properties.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(1_000_000)
+    }
+
+    fn with_defaults(&self, client: &str, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = self.base(client);
+        for (key, value) in defaults {
+            self.set_unless_given(&mut config, key, value);
+        }
+        config
+    }
+
+    fn set_unless_given(&self, config: &mut ClientConfig, key: &str, value: &str) {
+        if self.properties.get(key).is_none() {
+            config.set(key, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::TopicNames;
+    use super::*;
+
+    fn config(properties: &[(&str, &str)], workers: usize) -> KafkaConfig {
+        let properties: BTreeMap<_, _> = properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+        KafkaConfig {
+            brokers: "localhost:9092".into(),
+            group: "tidemark".into(),
+            instance: "a".into(),
+            topics: Topics::try_from(TopicNames::default()).unwrap(),
+            properties: Properties::new(properties).unwrap(),
+            workers,
+        }
+    }
+
+    #[test]
+    fn every_client_configuration_is_one_that_the_library_accepts() {
+        let config = config(&[("session.timeout.ms", "6000")], 2);
+        for client in [config.member(0), config.table_reader(0), config.observer(0), config.writer(0)] {
+            assert!(client.create_native_config().is_ok(), "{client:?}");
+        }
+    }
+
+    #[test]
+    fn the_pass_through_overrides_defaults_but_not_the_promise() {
+        let config = config(&[("session.timeout.ms", "6000"), ("queued.max.messages.kbytes", "1024")], 2);
+        let member = config.member(3);
+        assert_eq!(member.get("session.timeout.ms"), Some("6000"));
+        assert_eq!(member.get("queued.max.messages.kbytes"), Some("1024"));
+        assert_eq!(member.get("isolation.level"), Some("read_committed"));
+        assert_eq!(config.writer(3).get("transactional.id"), Some("tidemark-a-3"));
+    }
+
+    #[test]
+    fn workers_share_the_memory_for_fetched_records() {
+        assert_eq!(config(&[], 2).member(0).get("queued.max.messages.kbytes"), Some("131072"));
+        assert_eq!(config(&[], 1000).member(0).get("queued.max.messages.kbytes"), Some("16384"));
+    }
+}

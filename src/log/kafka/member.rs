@@ -1,0 +1,336 @@
+//! One member of the consumer group: the assignment, delivery, and what the group has committed.
+
+use std::{
+    collections::BTreeSet,
+    ffi::CString,
+    ops::Range,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    TopicPartitionList,
+    client::Client,
+    consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata},
+    error::{KafkaError, KafkaResult},
+};
+
+use super::{
+    Topics,
+    config::{ANSWER_WITHIN, KafkaConfig},
+    fault,
+    native::{self, Callbacks, Kind, Message, Polled},
+};
+use crate::{
+    log::{Committed, Fetched, InputId, LogError, Offset, Partition, Progress, Record},
+    model::Timestamp,
+};
+
+/// A consumer that gives away its polling.
+pub(super) type PolledConsumer = Polled<BaseConsumer<Callbacks>>;
+
+/// One member of the consumer group.
+pub(super) struct Member {
+    consumer: PolledConsumer,
+    /// Asks for the ends of logs, which the member itself would see only up to the first undecided
+    /// transaction.
+    observer: BaseConsumer<Callbacks>,
+    topics: Topics,
+    taken: Taken,
+}
+
+impl Member {
+    /// Joins the group, which shows in a later [`Self::poll`].
+    pub(super) fn join(config: &KafkaConfig, worker: usize) -> KafkaResult<Self> {
+        let consumer: BaseConsumer<Callbacks> = config.member(worker).create_with_context(Callbacks)?;
+        let observer = config.observer(worker).create_with_context(Callbacks)?;
+        let inputs = config.topics.inputs();
+        consumer.subscribe(&inputs.0.iter().map(|(name, _)| &**name).collect::<Vec<_>>())?;
+        let consumer = Polled::consumer(consumer)
+            .ok_or_else(|| KafkaError::ClientCreation("the consumer has no queue of events".into()))?;
+        Ok(Self { consumer, observer, topics: config.topics.clone(), taken: Taken::new(inputs.0.len()) })
+    }
+
+    pub(super) fn poll(
+        &mut self,
+        wait: Duration,
+        max: usize,
+        handle: &mut dyn FnMut(Fetched<'_>),
+    ) -> Result<(), LogError> {
+        // What the observer logs would pile up.
+        while self.observer.poll(Duration::ZERO).is_some() {}
+        let deadline = Instant::now() + wait;
+        let mut delivered = 0;
+        let mut likely = InputId(0);
+        while delivered < max {
+            let left = if delivered == 0 { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            let Some(event) = self.consumer.poll(left) else {
+                // Nothing also comes back early, after an event that the library kept to itself.
+                if left.is_zero() { break } else { continue }
+            };
+            match event.kind() {
+                Kind::Record(message) => {
+                    if let Some(record) = accept(&self.topics, &mut self.taken, &message, &mut likely) {
+                        handle(Fetched::Record(record));
+                        delivered += 1;
+                    }
+                }
+                Kind::AtEnd(place) => {
+                    let input = self.topics.input(&place.topic, likely);
+                    let partition = Partition(place.partition);
+                    if let Some(input) =
+                        input.filter(|input| self.taken.pass(*input, partition, place.offset..place.offset))
+                    {
+                        handle(Fetched::AtEnd(input, partition));
+                        delivered += 1;
+                    }
+                }
+                Kind::Assigned(partitions) => {
+                    handle(Fetched::Assigned(common_partitions(&self.topics, &partitions)?));
+                    break;
+                }
+                Kind::Revoked => {
+                    handle(Fetched::Revoked { lost: self.consumer.assignment_lost() });
+                    break;
+                }
+                Kind::Fault(found) => match fault::of_consumer(&found) {
+                    Some(error) => return Err(error),
+                    None => tracing::warn!(target: "kafka", code = ?found.code, "{}", found.text),
+                },
+                Kind::Delivered(_) | Kind::Other => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {
+        let list = self.list(at.iter().map(|(input, partition, offset)| (*input, *partition, Some(offset.0))));
+        // Paused before the next poll, hence before anything is delivered.
+        let started = self.consumer.assign(&list).and_then(|()| self.consumer.pause(&list));
+        self.taken.clear();
+        started.map_err(|error| LogError::Passing(format!("taking up the assigned partitions: {error}")))?;
+        for (input, partition, offset) in at {
+            self.taken.set(*input, *partition, offset.0);
+        }
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self) -> Result<(), LogError> {
+        self.taken.clear();
+        self.consumer
+            .unassign()
+            .map_err(|error| LogError::Passing(format!("giving the partitions back to the group: {error}")))
+    }
+
+    pub(super) fn pause(&mut self, inputs: &[(InputId, Partition)]) -> Result<(), LogError> {
+        let list = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
+        self.consumer.pause(&list).map_err(|error| LogError::Passing(format!("pausing partitions: {error}")))
+    }
+
+    pub(super) fn resume(&mut self, inputs: &[(InputId, Partition)]) -> Result<(), LogError> {
+        let list = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
+        self.consumer.resume(&list).map_err(|error| LogError::Passing(format!("resuming partitions: {error}")))
+    }
+
+    pub(super) fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Vec<Option<Committed>>>, LogError> {
+        let inputs = self.topics.inputs();
+        let asked = || partitions.iter().flat_map(|partition| inputs.ids().map(|input| (input, *partition)));
+        let list = self.list(asked().map(|(input, partition)| (input, partition, None)));
+        let answer = fault::insist(
+            || "asking for the committed offsets of the group".into(),
+            ANSWER_WITHIN,
+            |left| {
+                let answer = self.consumer.committed_offsets(list.clone(), left)?;
+                // Undecided offsets of a previous owner are an error of their partition.
+                answer.elements().iter().try_for_each(|element| element.error())?;
+                Ok(answer)
+            },
+        )?;
+        let mut found = answer.elements().into_iter().map(|element| match element.offset() {
+            rdkafka::Offset::Offset(offset) => {
+                Some(Committed { offset: Offset(offset), metadata: element.metadata().to_owned() })
+            }
+            _ => None,
+        });
+        Ok(partitions.iter().map(|_| inputs.ids().map(|_| found.next().flatten()).collect()).collect())
+    }
+
+    pub(super) fn bounds(&self, input: InputId, partition: Partition) -> Result<Range<Offset>, LogError> {
+        bounds(&self.observer, self.topics.inputs().name(input), partition)
+    }
+
+    /// Where a log ends, transactions that are still open included.
+    pub(super) fn end(&self, topic: &str, partition: Partition) -> Result<Offset, LogError> {
+        Ok(bounds(&self.observer, topic, partition)?.end)
+    }
+
+    pub(super) fn lag(&self, input: InputId, partition: Partition) -> Option<u64> {
+        let next = self.taken.next(input, partition)?;
+        let end = known_end(self.consumer.client(), self.topics.inputs().name(input), partition)?;
+        u64::try_from(end - next).ok().or(Some(0))
+    }
+
+    /// The proof of membership that a transaction's offsets carry, if there is one: brokers accept
+    /// that of a member outside of the group without fencing it.
+    pub(super) fn proof(&self, progress: &[Progress]) -> Result<ConsumerGroupMetadata, String> {
+        if let Some(stray) = progress.iter().find(|one| self.taken.next(one.input, one.partition).is_none()) {
+            return Err(format!("partition {} is not taken up", stray.partition.0));
+        }
+        let before = native::identity(&self.consumer).filter(|now| now.generation >= 0 && !now.member.is_empty());
+        let proof = self.consumer.group_metadata();
+        // The proof itself cannot be looked into. What is the same before and after is what it holds:
+        // a member that is dropped comes back under another generation or id.
+        match (before, proof, native::identity(&self.consumer)) {
+            (Some(before), Some(proof), Some(after)) if before == after && !self.consumer.assignment_lost() => {
+                Ok(proof)
+            }
+            _ => Err("this worker is no member of the group any more".into()),
+        }
+    }
+
+    /// The clients, to be closed elsewhere.
+    pub(super) fn into_clients(self) -> (PolledConsumer, BaseConsumer<Callbacks>) {
+        (self.consumer, self.observer)
+    }
+
+    fn list(&self, partitions: impl Iterator<Item = (InputId, Partition, Option<i64>)>) -> TopicPartitionList {
+        let inputs = self.topics.inputs();
+        partitions
+            .map(|(input, partition, offset)| {
+                let offset = offset.map_or(rdkafka::Offset::Invalid, rdkafka::Offset::Offset);
+                ((inputs.name(input).to_string(), partition.0), offset)
+            })
+            .collect()
+    }
+}
+
+/// The record, unless it stems from before the last start or release.
+fn accept<'a>(topics: &Topics, taken: &mut Taken, message: &Message<'a>, likely: &mut InputId) -> Option<Record<'a>> {
+    let input = topics.input(message.topic(), *likely)?;
+    *likely = input;
+    let partition = Partition(message.partition());
+    let offset = Offset(message.offset());
+    if !taken.pass(input, partition, offset.0..offset.next().0) {
+        return None;
+    }
+    let time = message.time().map(Timestamp::from_millis);
+    Some(Record { input, partition, offset, time, key: message.key(), value: message.value() })
+}
+
+/// The partitions, which must be the same of every input topic.
+fn common_partitions(topics: &Topics, assigned: &[(String, i32)]) -> Result<Vec<Partition>, LogError> {
+    let of = |name: &str| -> BTreeSet<_> {
+        assigned.iter().filter(|(topic, _)| topic == name).map(|(_, partition)| Partition(*partition)).collect()
+    };
+    let inputs = topics.inputs();
+    let first = inputs.name(InputId(0));
+    let common = of(first);
+    for input in inputs.ids() {
+        let name = inputs.name(input);
+        let partitions = of(name);
+        if partitions != common {
+            let numbers = |set: &BTreeSet<Partition>| set.iter().map(|one| one.0).collect::<Vec<_>>();
+            return Err(LogError::Refused(format!(
+                "the group gave this worker partitions {:?} of `{first}` but {:?} of `{name}`: all topics need the \
+                 same number of partitions, and all members the same topics; `tidemark topics` shows what differs",
+                numbers(&common),
+                numbers(&partitions)
+            )));
+        }
+    }
+    Ok(common.into_iter().collect())
+}
+
+fn bounds(observer: &BaseConsumer<Callbacks>, topic: &str, partition: Partition) -> Result<Range<Offset>, LogError> {
+    let what = || format!("asking for the bounds of `{topic}` partition {}", partition.0);
+    let (low, high) = fault::insist(what, ANSWER_WITHIN, |left| observer.fetch_watermarks(topic, partition.0, left))?;
+    Ok(Offset(low)..Offset(high))
+}
+
+fn known_end(client: &Client<Callbacks>, topic: &str, partition: Partition) -> Option<i64> {
+    native::known_end(client, &CString::new(topic).ok()?, partition.0)
+}
+
+/// The next offset of every input partition that is taken up.
+struct Taken(Vec<Vec<Option<i64>>>);
+
+impl Taken {
+    fn new(inputs: usize) -> Self {
+        Self(vec![Vec::new(); inputs])
+    }
+
+    fn clear(&mut self) {
+        self.0.iter_mut().for_each(Vec::clear);
+    }
+
+    fn set(&mut self, input: InputId, partition: Partition, next: i64) {
+        let Ok(at) = usize::try_from(partition.0) else { return };
+        let partitions = &mut self.0[usize::from(input.0)];
+        if partitions.len() <= at {
+            partitions.resize(at + 1, None);
+        }
+        partitions[at] = Some(next);
+    }
+
+    fn next(&self, input: InputId, partition: Partition) -> Option<i64> {
+        *self.0.get(usize::from(input.0))?.get(usize::try_from(partition.0).ok()?)?
+    }
+
+    /// Moves past what was read, unless that is behind or nothing is taken up.
+    fn pass(&mut self, input: InputId, partition: Partition, read: Range<i64>) -> bool {
+        let ahead = self.next(input, partition).is_some_and(|next| read.start >= next);
+        if ahead {
+            self.set(input, partition, read.end);
+        }
+        ahead
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::TopicNames;
+    use super::*;
+
+    fn topics() -> Topics {
+        Topics::try_from(TopicNames::default()).unwrap()
+    }
+
+    fn assigned(partitions: &[(&str, i32)]) -> Vec<(String, i32)> {
+        partitions.iter().map(|(topic, partition)| (topic.to_string(), *partition)).collect()
+    }
+
+    #[test]
+    fn partitions_are_those_of_every_input() {
+        let same =
+            assigned(&[("intent.events", 1), ("intent.accounts", 0), ("intent.events", 0), ("intent.accounts", 1)]);
+        assert_eq!(common_partitions(&topics(), &same).unwrap(), [Partition(0), Partition(1)]);
+        assert_eq!(common_partitions(&topics(), &[]).unwrap(), []);
+    }
+
+    #[test]
+    fn a_torn_assignment_is_refused_by_name() {
+        let torn = assigned(&[("intent.events", 0), ("intent.events", 1), ("intent.accounts", 0)]);
+        match common_partitions(&topics(), &torn) {
+            Err(LogError::Refused(text)) => {
+                assert!(text.contains("[0, 1] of `intent.events` but [0] of `intent.accounts`"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn delivery_has_gaps_but_no_steps_back() {
+        let (input, partition) = (InputId(0), Partition(2));
+        let mut taken = Taken::new(1);
+        assert!(!taken.pass(input, partition, 5..6), "nothing is taken up");
+        taken.set(input, partition, 5);
+        assert!(taken.pass(input, partition, 9..10), "a gap");
+        assert!(!taken.pass(input, partition, 9..10), "a second time");
+        assert!(taken.pass(input, partition, 12..12), "the end, after records that are not shown");
+        assert!(!taken.pass(input, Partition(1), 12..13), "another partition");
+        assert_eq!(taken.next(input, partition), Some(12));
+        taken.set(input, partition, 5);
+        assert!(taken.pass(input, partition, 5..6), "moved back on purpose");
+        taken.clear();
+        assert!(!taken.pass(input, partition, 9..10), "released");
+    }
+}

@@ -1,0 +1,349 @@
+//! The transactional producer of one worker: outputs and progress, together or not at all.
+
+use std::{
+    fmt::Display,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    TopicPartitionList,
+    consumer::ConsumerGroupMetadata,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer, PurgeConfig},
+};
+
+use super::{
+    Topics,
+    close::close_aside,
+    config::{ANSWER_WITHIN, KafkaConfig},
+    native::{Callbacks, Kind, Message, Polled},
+};
+use crate::log::{LogError, Output, Transaction};
+
+type PolledProducer = Polled<BaseProducer<Callbacks>>;
+
+/// What a transaction may take; the broker gives up on it earlier.
+const COMMIT_WITHIN: Duration = Duration::from_secs(15);
+/// What the clean-up after a failure may take.
+const ABORT_WITHIN: Duration = Duration::from_secs(5);
+/// Between two identical calls, the first of which may be repeated.
+const REPEAT_AFTER: Duration = Duration::from_millis(20);
+/// How long one wait for delivery reports takes at most; it ends as soon as there are some.
+const REPORTS_WITHIN: Duration = Duration::from_millis(100);
+
+/// The transactional producer of one worker.
+pub(super) struct Writer {
+    config: Arc<KafkaConfig>,
+    worker: usize,
+    /// Nothing after an outcome that is not known: the next one fences it.
+    producer: Option<PolledProducer>,
+}
+
+/// Why a transaction failed, and whether its producer can be kept.
+struct Failure {
+    remedy: Remedy,
+    error: LogError,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Remedy {
+    /// The transaction can be aborted; the producer goes on.
+    Abort,
+    /// The producer is of no more use, or what it did is not known.
+    Replace,
+}
+
+impl Writer {
+    pub(super) fn new(config: Arc<KafkaConfig>, worker: usize) -> Self {
+        Self { config, worker, producer: None }
+    }
+
+    /// Has a producer ready. Ends what an earlier one of the same name left open.
+    pub(super) fn prepare(&mut self) -> Result<(), LogError> {
+        if self.producer.is_none() {
+            self.producer = Some(self.create().map_err(|error| {
+                LogError::Passing(format!(
+                    "starting transactions as `{}` at {}: {error}",
+                    self.config.transactional_id(self.worker),
+                    self.config.brokers
+                ))
+            })?);
+        }
+        Ok(())
+    }
+
+    fn create(&self) -> KafkaResult<PolledProducer> {
+        let producer: BaseProducer<Callbacks> = self.config.writer(self.worker).create_with_context(Callbacks)?;
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match producer.init_transactions(left) {
+                Ok(()) => break,
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && left > REPEAT_AFTER => {
+                    thread::sleep(REPEAT_AFTER);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Polled::producer(producer).ok_or_else(|| KafkaError::ClientCreation("the producer has no queue".into()))
+    }
+
+    /// Takes in what the producer reports between transactions.
+    pub(super) fn serve(&mut self) {
+        let Some(producer) = &self.producer else { return };
+        let mut fatal = false;
+        while let Some(event) = producer.poll(Duration::ZERO) {
+            if let Kind::Fault(fault) = event.kind() {
+                tracing::warn!(target: "kafka", code = ?fault.code, "{}", fault.text);
+                fatal |= fault.fatal;
+            }
+        }
+        if fatal {
+            self.discard();
+        }
+    }
+
+    /// Writes and commits. `proof` is asked for once everything is written, so that whatever passes
+    /// the fence lies below the ends that the next owner of the partitions reads to.
+    pub(super) fn commit(
+        &mut self,
+        transaction: &Transaction,
+        offsets: &TopicPartitionList,
+        proof: impl FnOnce() -> Result<ConsumerGroupMetadata, String>,
+    ) -> Result<(), LogError> {
+        self.prepare()?;
+        let Some(producer) = &self.producer else {
+            return Err(LogError::Passing("there is no producer".into()));
+        };
+        let mut attempt = Attempt::new(producer, &self.config);
+        let outcome = attempt.run(transaction, offsets, proof);
+        let in_doubt = attempt.in_doubt;
+        let kept = match &outcome {
+            Ok(()) => !in_doubt,
+            Err(Failure { remedy: Remedy::Replace, .. }) => false,
+            // A request of this transaction may still be under way and end the next one.
+            Err(Failure { remedy: Remedy::Abort, .. }) => attempt.abort() && !in_doubt,
+        };
+        if !kept {
+            self.discard();
+        }
+        outcome.map_err(|failure| failure.error)
+    }
+
+    fn discard(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            close_aside("producer", producer);
+        }
+    }
+
+    /// The producer, to be closed elsewhere.
+    pub(super) fn into_client(self) -> Option<PolledProducer> {
+        self.producer
+    }
+}
+
+/// One transaction under way.
+struct Attempt<'a> {
+    producer: &'a PolledProducer,
+    topics: &'a Topics,
+    record_bytes_max: u64,
+    deadline: Instant,
+    /// The first record that the broker did not take.
+    undelivered: Option<Failure>,
+    /// A call was repeated: an earlier request may still arrive.
+    in_doubt: bool,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(producer: &'a PolledProducer, config: &'a KafkaConfig) -> Self {
+        Self {
+            producer,
+            topics: &config.topics,
+            record_bytes_max: config.record_bytes_max(),
+            deadline: Instant::now() + COMMIT_WITHIN,
+            undelivered: None,
+            in_doubt: false,
+        }
+    }
+
+    fn run(
+        &mut self,
+        transaction: &Transaction,
+        offsets: &TopicPartitionList,
+        proof: impl FnOnce() -> Result<ConsumerGroupMetadata, String>,
+    ) -> Result<(), Failure> {
+        let producer = self.producer;
+        self.call("beginning a transaction", |_| producer.begin_transaction())?;
+        for output in &transaction.outputs {
+            self.send(output)?;
+        }
+        self.drain()?;
+        // From here to the end nobody polls the consumer, so no rebalance comes in between.
+        let proof = proof().map_err(|reason| Failure::abort(format!("committing: {reason}")))?;
+        self.call("adding the offsets to the transaction", |left| {
+            producer.send_offsets_to_transaction(offsets, &proof, left)
+        })?;
+        self.call("committing the transaction", |left| producer.commit_transaction(left))
+    }
+
+    /// Calls, and calls again while that is allowed and there is time.
+    fn call(&mut self, what: &str, call: impl Fn(Duration) -> KafkaResult<()>) -> Result<(), Failure> {
+        loop {
+            let left = self.left();
+            match call(left) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && left > REPEAT_AFTER => {
+                    self.in_doubt = true;
+                    thread::sleep(REPEAT_AFTER);
+                }
+                Err(error) => return Err(classify(what, &error)),
+            }
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    fn send(&mut self, output: &Output) -> Result<(), Failure> {
+        let topic = self.topics.output(output.topic);
+        let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(output.partition.0);
+        record.key = output.key.as_deref();
+        record.payload = output.value.as_deref();
+        record.headers = headers(output);
+        loop {
+            let Err((error, unsent)) = self.producer.send(record) else { return Ok(()) };
+            match error.rdkafka_error_code() {
+                Some(Code::QueueFull) if !self.left().is_zero() => self.take_reports(REPORTS_WITHIN)?,
+                Some(Code::MessageSizeTooLarge) => return Err(self.too_large(output)),
+                _ => return Err(classify(&writing(topic, output.partition.0), &error)),
+            }
+            record = unsent;
+        }
+    }
+
+    /// Waits until every record is acknowledged. The library's own commit would wait in steps of
+    /// 100 ms.
+    fn drain(&mut self) -> Result<(), Failure> {
+        while self.producer.in_flight_count() > 0 {
+            let left = self.left();
+            if left.is_zero() {
+                return Err(Failure::replace(format!(
+                    "writing: {} records were not acknowledged within {COMMIT_WITHIN:?}",
+                    self.producer.in_flight_count()
+                )));
+            }
+            self.take_reports(left.min(REPORTS_WITHIN))?;
+        }
+        self.undelivered.take().map_or(Ok(()), Err)
+    }
+
+    fn take_reports(&mut self, wait: Duration) -> Result<(), Failure> {
+        let Some(event) = self.producer.poll(wait) else { return Ok(()) };
+        match event.kind() {
+            Kind::Delivered(reports) => {
+                for report in reports {
+                    if let Some(code) = report.error() {
+                        self.undelivered.get_or_insert_with(|| undelivered(&report, code));
+                    }
+                }
+            }
+            Kind::Fault(fault) if fault.fatal => {
+                return Err(Failure::replace(format!("writing: {}", fault.text)));
+            }
+            Kind::Fault(fault) => tracing::warn!(target: "kafka", code = ?fault.code, "{}", fault.text),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Takes everything back; false if that did not work out.
+    fn abort(&mut self) -> bool {
+        let producer = self.producer;
+        self.deadline = Instant::now() + ABORT_WITHIN;
+        // Reports must be taken before the call, which waits for them but does not serve them.
+        producer.purge(PurgeConfig::default().queue());
+        let drained = self.drain();
+        if producer.in_flight_count() > 0 {
+            return false;
+        }
+        drop(drained);
+        match self.call("aborting the transaction", |left| producer.abort_transaction(left)) {
+            Ok(()) => true,
+            Err(failure) => {
+                tracing::warn!(target: "kafka", "{}", failure.error);
+                false
+            }
+        }
+    }
+
+    fn too_large(&self, output: &Output) -> Failure {
+        let bytes = output.key.as_ref().map_or(0, Vec::len) + output.value.as_ref().map_or(0, Vec::len);
+        too_large(self.topics.output(output.topic), output.partition.0, bytes, Some(self.record_bytes_max))
+    }
+}
+
+impl Failure {
+    fn abort(text: String) -> Self {
+        let error = LogError::Passing(format!("{text}; the transaction is aborted and the partitions restored"));
+        Self { remedy: Remedy::Abort, error }
+    }
+
+    fn replace(text: String) -> Self {
+        let error = LogError::Passing(format!("{text}; the producer is replaced and the partitions restored"));
+        Self { remedy: Remedy::Replace, error }
+    }
+}
+
+/// What an error of the library means; one that says nothing of itself is fatal.
+fn classify(what: &str, error: &KafkaError) -> Failure {
+    match error {
+        KafkaError::Transaction(inner) if inner.is_fatal() && is_fenced(inner.code()) => Failure::replace(format!(
+            "{what}: {inner}: the broker gave up on the transaction, or another process uses the same \
+                 `kafka.instance`"
+        )),
+        KafkaError::Transaction(inner) if inner.txn_requires_abort() => Failure::abort(format!("{what}: {inner}")),
+        // Refused before it was sent; the transaction itself is sound.
+        KafkaError::MessageProduction(_) => Failure::abort(format!("{what}: {error}")),
+        _ => Failure::replace(format!("{what}: {error}")),
+    }
+}
+
+fn is_fenced(code: Code) -> bool {
+    matches!(code, Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)
+}
+
+fn undelivered(report: &Message<'_>, code: Code) -> Failure {
+    if code == Code::MessageSizeTooLarge || code == Code::MessageBatchTooLarge {
+        let bytes = report.key().map_or(0, <[u8]>::len) + report.value().map_or(0, <[u8]>::len);
+        return too_large(report.topic(), report.partition(), bytes, None);
+    }
+    Failure::abort(format!("{}: {code}", writing(report.topic(), report.partition())))
+}
+
+fn writing(topic: impl Display, partition: i32) -> String {
+    format!("writing to `{topic}` partition {partition}")
+}
+
+/// Not passing: the same record would come again after every restore.
+fn too_large(topic: &str, partition: i32, bytes: usize, limit: Option<u64>) -> Failure {
+    let limit = limit.map_or("the broker's limit".into(), |limit| format!("the limit of {limit} bytes"));
+    Failure {
+        remedy: Remedy::Abort,
+        error: LogError::Refused(format!(
+            "a record of {bytes} bytes for `{topic}` partition {partition} is over {limit}: raise \
+             `max.message.bytes` of the topic and `message.max.bytes` under `kafka.properties`, then restart"
+        )),
+    }
+}
+
+fn headers(output: &Output) -> Option<OwnedHeaders> {
+    let insert = |headers: OwnedHeaders, (key, value): &(&'static str, Vec<u8>)| {
+        headers.insert(Header { key, value: Some(value) })
+    };
+    (!output.headers.is_empty())
+        .then(|| output.headers.iter().fold(OwnedHeaders::new_with_capacity(output.headers.len()), insert))
+}
