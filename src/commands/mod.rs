@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod demo;
 pub mod replay;
 pub mod run;
+mod service;
 pub mod test;
 pub mod topics;
 pub mod validate;
@@ -39,6 +40,8 @@ enum Command {
 pub mod exit {
     /// A check failed, or nothing of the input could be used.
     pub const FAILED: u8 = 1;
+    /// State and log contradict each other, and a person must decide (`EX_DATAERR` of sysexits).
+    pub const REFUSED: u8 = 65;
     /// Kafka, or a server, could not be reached.
     pub const UNAVAILABLE: u8 = 69;
     /// The configuration or the model is wrong (`EX_CONFIG` of sysexits).
@@ -74,6 +77,11 @@ impl Failure {
     /// Something that the process needs is not there.
     pub fn unavailable(error: impl Into<anyhow::Error>) -> Self {
         Self { code: exit::UNAVAILABLE, error: error.into() }
+    }
+
+    /// The log contradicts itself, or what it holds cannot be trusted.
+    pub fn refused(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: exit::REFUSED, error: error.into() }
     }
 
     fn report(self) -> ExitCode {

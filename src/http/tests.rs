@@ -178,7 +178,7 @@ async fn an_account_that_is_not_there_is_told_from_one_that_is_not_there_yet() {
     assert!(detail.contains("still being restored"), "{detail}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_worker_that_does_not_answer_in_time_is_no_missing_account() {
     let server = Server::new();
     assert_eq!(server.problem("/api/v1/accounts/acme.com", 503).await, "no worker answered within 3000 ms; try again");

@@ -106,7 +106,13 @@ impl Cluster {
         contents.next_member += 1;
         contents.members.insert(id, Member::default());
         contents.generation += 1;
-        MemoryLog { cluster: self.clone(), id, positions: BTreeMap::new(), paused: BTreeSet::new(), ended: BTreeSet::new() }
+        MemoryLog {
+            cluster: self.clone(),
+            id,
+            positions: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            ended: BTreeSet::new(),
+        }
     }
 
     /// Removes a member as the coordinator does when its session has timed out.
@@ -189,7 +195,14 @@ impl Log for MemoryLog {
             let finished = left > 0;
             for stored in &batch {
                 let (key, value) = (stored.key.as_deref(), stored.value.as_deref());
-                handle(Fetched::Record(Record { input, partition, offset: *position, time: Some(stored.time), key, value }));
+                handle(Fetched::Record(Record {
+                    input,
+                    partition,
+                    offset: *position,
+                    time: Some(stored.time),
+                    key,
+                    value,
+                }));
                 *position = position.next();
                 self.ended.remove(&(input, partition));
             }

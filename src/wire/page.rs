@@ -41,7 +41,9 @@ pub struct PageHeader {
 pub enum PageError {
     #[error("the state page is cut short or does not start like one ({0} bytes)")]
     NotAPage(usize),
-    #[error("the state page is of format {found}, this version reads {VERSION}; run the version that wrote it, or a newer one")]
+    #[error(
+        "the state page is of format {found}, this version reads {VERSION}; run the version that wrote it, or a newer one"
+    )]
     Version { found: u16 },
     #[error("the checksum of the state page does not match its contents: it was damaged")]
     Checksum,
@@ -66,7 +68,8 @@ pub fn encode<'a>(
     put_header(&mut head, page, positions, schema);
     let mut parts = vec![Part::new(&head)];
     for account in accounts {
-        let full = parts.last().is_none_or(|part| part.bytes.len() + encoded_len(&account) > limit && part.accounts > 0);
+        let full =
+            parts.last().is_none_or(|part| part.bytes.len() + encoded_len(&account) > limit && part.accounts > 0);
         if full {
             parts.push(Part::new(&head));
         }
@@ -180,7 +183,11 @@ impl<'a> PagePart<'a> {
     /// The next account, or nothing after the last.
     pub fn next_account(&mut self) -> Result<Option<AccountImage<'a>>, PageError> {
         if self.left == 0 {
-            return if self.reader.0.is_empty() { Ok(None) } else { Err(PageError::Contents("bytes follow its last account")) };
+            return if self.reader.0.is_empty() {
+                Ok(None)
+            } else {
+                Err(PageError::Contents("bytes follow its last account"))
+            };
         }
         self.left -= 1;
         let name = self.reader.text()?;

@@ -130,6 +130,11 @@ impl KafkaConfig {
         config
     }
 
+    /// A client for questions about the cluster.
+    pub(super) fn admin(&self) -> ClientConfig {
+        self.base("admin")
+    }
+
     /// The largest record that a writer sends, in bytes; the library's default unless configured.
     pub(super) fn record_bytes_max(&self) -> u64 {
         self.properties.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(1_000_000)
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn every_client_configuration_is_one_that_the_library_accepts() {
         let config = config(&[("session.timeout.ms", "6000")], 2);
-        for client in [config.member(0), config.table_reader(0), config.observer(0), config.writer(0)] {
+        for client in [config.member(0), config.table_reader(0), config.observer(0), config.writer(0), config.admin()] {
             assert!(client.create_native_config().is_ok(), "{client:?}");
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! One worker has one [`KafkaLog`]: a member of the consumer group (`member`), a transactional
 //! producer (`writer`), and readers of tables while it restores (`tables`). `config` is the one
-//! place that sets client properties, `native` the one that is unsafe, and `fault` says what
-//! the library's errors mean.
+//! place that sets client properties, `native` the one that is unsafe, `fault` says what the
+//! library's errors mean, and `survey` compares the topics with what is needed, which `rules` tell.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -19,6 +19,8 @@ mod member;
 mod names;
 mod native;
 mod properties;
+mod rules;
+mod survey;
 mod tables;
 mod writer;
 
@@ -26,6 +28,7 @@ pub use self::{
     config::KafkaConfig,
     names::{NamesError, Role, TopicNames, Topics},
     properties::{Properties, PropertyError},
+    survey::{Creation, Finding, SurveyError, check_topics, create_topics},
     tables::KafkaTables,
 };
 

@@ -1,0 +1,155 @@
+//! What `run` and `demo` have in common: workers, HTTP, and an orderly end.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+use super::Failure;
+use crate::{
+    http::{self, Sources},
+    log::{Log, LogError},
+    model::Model,
+    runtime::{Clock, Ended, Service, Shared, WorkerSettings},
+    telemetry::{Metrics, Vocabulary},
+    view::{QueryRouter, Status, View},
+    wire::{dead_letter::Fault, event::Ignored},
+};
+
+/// A worker whose loop has not come round for this long is stuck: longer than the longest commit.
+const STALL_LIMIT: Duration = Duration::from_secs(120);
+/// What the workers may take to commit and leave the group.
+const STOP_WITHIN: Duration = Duration::from_secs(25);
+/// Between two looks at what the workers do.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Workers and their readers, running.
+pub struct Running {
+    service: Service,
+    runtime: tokio::runtime::Runtime,
+    http: Option<oneshot::Sender<()>>,
+    /// Where HTTP is served.
+    pub address: SocketAddr,
+    /// What the workers have committed.
+    pub view: Arc<View>,
+}
+
+/// Starts `workers` workers and serves HTTP on `listener`.
+pub fn start<L, C>(
+    workers: usize,
+    model: Arc<Model>,
+    settings: WorkerSettings,
+    clock: &C,
+    listener: std::net::TcpListener,
+    connect: impl Fn(usize) -> Result<L, LogError> + Clone + Send + 'static,
+) -> anyhow::Result<Running>
+where
+    L: Log + 'static,
+    C: Clock + Clone + 'static,
+{
+    let (queries, questions) = QueryRouter::new(workers);
+    let shared = Shared {
+        metrics: Arc::new(metrics(&model)?),
+        model,
+        settings: Arc::new(settings),
+        view: Arc::new(View::new()),
+        status: Arc::new(Status::new(workers, STALL_LIMIT, Instant::now())),
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let address = listener.local_addr()?;
+    let http = serve(&runtime, &shared, queries, listener)?;
+    let service = Service::start(&shared, questions, clock, connect);
+    Ok(Running { service, runtime, http: Some(http), address, view: shared.view })
+}
+
+fn metrics(model: &Model) -> anyhow::Result<Metrics> {
+    let ignored = [Ignored::Rule, Ignored::NoSignal].map(Ignored::name);
+    let dead_letters = Fault::ALL.map(Fault::name);
+    Ok(Metrics::new(Vocabulary { model, ignored: &ignored, dead_letters: &dead_letters })?)
+}
+
+fn serve(
+    runtime: &tokio::runtime::Runtime,
+    shared: &Shared,
+    queries: QueryRouter,
+    listener: std::net::TcpListener,
+) -> anyhow::Result<oneshot::Sender<()>> {
+    let Shared { model, view, status, metrics, .. } = shared.clone();
+    let sources = Sources { model, view, status, metrics, queries };
+    listener.set_nonblocking(true)?;
+    let listener = {
+        let _entered = runtime.enter();
+        TcpListener::from_std(listener).context("serving HTTP")?
+    };
+    let (close, closed) = oneshot::channel();
+    runtime.spawn(async move {
+        let closed = async { drop(closed.await) };
+        if let Err(error) = http::serve(listener, sources, closed).await {
+            tracing::error!(target: "http", "HTTP ended: {error}");
+        }
+    });
+    Ok(close)
+}
+
+impl Running {
+    /// Waits until the workers have ended: by themselves, on SIGTERM or SIGINT, or when `until`
+    /// says so. A second signal ends the process at once.
+    pub fn wait(mut self, mut until: impl FnMut() -> bool) -> Result<(), Failure> {
+        let signals = self.signals()?;
+        let outcome = loop {
+            if let Some(Ended { worker, outcome }) = self.service.wait(LOOK_EVERY) {
+                break outcome.map_err(|error| Failure::refused(anyhow::anyhow!("worker {worker}: {error}")));
+            }
+            if signals.load(Ordering::Relaxed) || until() {
+                break Ok(());
+            }
+        };
+        let stopped = self.stop();
+        outcome.and(stopped)
+    }
+
+    fn signals(&self) -> anyhow::Result<Arc<AtomicBool>> {
+        let caught = Arc::new(AtomicBool::new(false));
+        let _entered = self.runtime.enter();
+        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+            let (caught, mut signal) = (caught.clone(), signal(kind)?);
+            self.runtime.spawn(async move {
+                while signal.recv().await.is_some() {
+                    if caught.swap(true, Ordering::Relaxed) {
+                        // Asked twice: what is not committed is restored by the next start.
+                        std::process::exit(130);
+                    }
+                }
+            });
+        }
+        Ok(caught)
+    }
+
+    fn stop(&mut self) -> Result<(), Failure> {
+        self.service.stop();
+        let asked = Instant::now();
+        let mut outcome = Ok(());
+        while !self.service.is_done() {
+            if asked.elapsed() > STOP_WITHIN {
+                let limit = STOP_WITHIN.as_secs();
+                return Err(anyhow::anyhow!("the workers did not end within {limit} s; the next start restores").into());
+            }
+            if let Some(Ended { worker, outcome: Err(error) }) = self.service.wait(LOOK_EVERY) {
+                outcome = Err(Failure::refused(anyhow::anyhow!("worker {worker}: {error}")));
+            }
+        }
+        drop(self.http.take());
+        outcome
+    }
+}

@@ -1,0 +1,417 @@
+//! One partition that a worker owns: its accounts, how far it has got, and what is not committed yet.
+
+use std::sync::Arc;
+
+use super::{
+    clock::PartitionClock,
+    intake::{Intake, Meaning},
+    progress::Checkpoint,
+};
+use crate::{
+    engine::{Engine, Mode, PAGES, PageId, Step, account_hash, page_of},
+    log::{InputId, InputKind, Inputs, Offset, Output, Partition, Progress, Record},
+    model::{Model, Span, Timestamp},
+    telemetry::Tally,
+    view::Phase,
+    wire::{
+        self,
+        dead_letter::{Rejected, dead_letter},
+    },
+};
+
+/// Due timers that one record or one turn may fire; the rest follow in the next.
+const TIMERS_AT_ONCE: usize = 1024;
+/// Changes that may wait for a commit before due timers are held back.
+const CHANGES_WAITING: usize = 8192;
+
+/// Next offset per input, in the order of the inputs.
+pub type Positions = Box<[Offset]>;
+
+/// A partition and all that belongs to it.
+pub struct Owned {
+    pub partition: Partition,
+    pub engine: Engine,
+    pub clock: PartitionClock,
+    pub phase: Phase,
+    /// What the uncommitted records and timers have caused.
+    pub step: Step,
+    pub dead_letters: Vec<Output>,
+    /// Records since the last commit.
+    pub records: u64,
+    pub tally: Tally,
+    inputs: Inputs,
+    positions: Positions,
+    /// Offsets committed when the partition was taken up: below them the outcome is published.
+    committed: Positions,
+    /// Inputs that have reached what was committed.
+    caught_up: Vec<bool>,
+    /// Inputs whose end came after their last record.
+    ended: Vec<bool>,
+    /// Records from beyond the committed offsets of an input that got there before the others.
+    held: Vec<HeldRecord>,
+    /// Per page, the positions that its stored copy reflects; needed until the partition is live.
+    stored_at: Vec<Option<Positions>>,
+    dirty_since: Vec<Option<Positions>>,
+    /// Parts that a page was last stored in; 0 if it never was.
+    parts: Vec<u16>,
+    /// Attributes are read again from the start, whatever the pages reflect.
+    rereads_attributes: bool,
+    /// Pages to judge afresh because the model changed.
+    stale: Vec<PageId>,
+    judged_under: String,
+    /// The metadata texts last committed, by which cached state is recognised.
+    signature: Vec<String>,
+    moved: bool,
+}
+
+struct HeldRecord {
+    input: InputId,
+    offset: Offset,
+    time: Option<Timestamp>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+}
+
+/// Where a partition is taken up.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Start {
+    /// Where reading starts, per input.
+    pub from: Positions,
+    /// Where records stop being silent, per input.
+    pub committed: Positions,
+    /// What was promised with the committed offsets; nothing on the first start.
+    pub checkpoint: Option<Checkpoint>,
+    /// The metadata of the committed offsets, as they are.
+    pub metadata: Vec<String>,
+}
+
+impl Owned {
+    /// A partition whose tables are still to be read.
+    pub fn new(partition: Partition, model: Arc<Model>, grace: Span, inputs: Inputs, start: Start) -> Self {
+        let count = inputs.0.len();
+        let judged_under =
+            start.checkpoint.map_or_else(|| model.id().digest.to_string(), |checkpoint| checkpoint.model);
+        Self {
+            partition,
+            engine: Engine::new(model, grace),
+            clock: PartitionClock::new(count, grace),
+            phase: Phase::Restoring,
+            step: Step::default(),
+            dead_letters: Vec::new(),
+            records: 0,
+            tally: Tally::default(),
+            inputs,
+            positions: start.from,
+            committed: start.committed,
+            caught_up: vec![false; count],
+            ended: vec![false; count],
+            held: Vec::new(),
+            stored_at: vec![None; PAGES],
+            dirty_since: vec![None; PAGES],
+            parts: vec![0; PAGES],
+            rereads_attributes: false,
+            stale: Vec::new(),
+            judged_under,
+            signature: Vec::new(),
+            moved: false,
+        }
+    }
+
+    /// Whether a partition that was given back fully committed is what is to be taken up again:
+    /// nobody has committed since.
+    pub fn is_still(&self, start: &Start) -> bool {
+        start.metadata == self.signature && start.committed == self.positions
+    }
+
+    /// The next offset of every input.
+    pub fn positions(&self) -> impl Iterator<Item = (InputId, Partition, Offset)> + '_ {
+        self.inputs.ids().map(|input| (input, self.partition, self.positions[usize::from(input.0)]))
+    }
+
+    /// Inputs that deliver nothing more until the others have caught up as well.
+    pub fn waiting_inputs(&self) -> impl Iterator<Item = InputId> + '_ {
+        let waits = self.phase != Phase::Live;
+        self.inputs.ids().filter(move |input| waits && self.caught_up[usize::from(input.0)])
+    }
+
+    /// Takes a record in the order of its input.
+    pub fn take(&mut self, record: &Record<'_>, intake: &mut Intake, wall: Timestamp) {
+        let input = usize::from(record.input.0);
+        if record.offset < self.positions[input] {
+            return;
+        }
+        self.ended[input] = false;
+        if self.phase == Phase::Live {
+            self.apply(record, intake, wall, Mode::Live);
+        } else if record.offset < self.committed[input] {
+            self.apply(record, intake, wall, Mode::Silent);
+            self.caught_up[input] = self.positions[input] >= self.committed[input];
+        } else {
+            self.caught_up[input] = true;
+            self.held.push(HeldRecord::new(record));
+        }
+    }
+
+    /// The end of an input was reached.
+    pub fn reach_end(&mut self, input: InputId) {
+        let at = usize::from(input.0);
+        (self.caught_up[at], self.ended[at]) = (true, true);
+        if self.phase == Phase::Live {
+            self.clock.reach_end(input);
+        }
+    }
+
+    fn apply(&mut self, record: &Record<'_>, intake: &mut Intake, wall: Timestamp, mode: Mode) {
+        if mode == Mode::Live {
+            self.records += 1;
+            self.moved = true;
+        }
+        if let Some(recorded) = record.time {
+            // Nothing is recorded in the future: a producer whose clock is wrong must not move ours.
+            self.clock.observe(record.input, recorded.min(wall));
+        }
+        if mode == Mode::Live {
+            self.pass_time(wall);
+        }
+        match intake.read(self.inputs.kind(record.input), record, wall) {
+            Ok(Meaning::Event(event)) if self.is_new(record, event.account) => {
+                self.engine.apply(&event, mode, wall, &mut self.step);
+                self.tally.applied(event.time);
+            }
+            Ok(Meaning::Attributes(attributes)) if self.is_new(record, attributes.account) => {
+                self.engine.apply_attributes(&attributes, mode, wall, &mut self.step);
+            }
+            Ok(Meaning::Event(_) | Meaning::Attributes(_)) => {}
+            Ok(Meaning::Ignored(reason)) => self.tally.ignore(reason),
+            Err(rejected) => self.reject(record, &rejected),
+        }
+        self.note_touched();
+        self.positions[usize::from(record.input.0)] = record.offset.next();
+    }
+
+    fn reject(&mut self, record: &Record<'_>, rejected: &Rejected) {
+        match self.inputs.kind(record.input) {
+            InputKind::Events => self.tally.dead_letter_event(rejected.fault.name()),
+            InputKind::Accounts => self.tally.dead_letter_attributes(rejected.fault.name()),
+        }
+        self.dead_letters.push(dead_letter(record, self.inputs.name(record.input), rejected));
+    }
+
+    /// Whether the account's stored page does not reflect the record yet.
+    fn is_new(&self, record: &Record<'_>, account: &str) -> bool {
+        if self.phase == Phase::Live {
+            return true;
+        }
+        if self.rereads_attributes && self.inputs.kind(record.input) == InputKind::Accounts {
+            return true;
+        }
+        let page = page_of(account_hash(account));
+        let stored_at = self.stored_at[usize::from(page.0)].as_ref();
+        stored_at.is_none_or(|positions| record.offset >= positions[usize::from(record.input.0)])
+    }
+
+    /// Lets time pass as far as the partition's clock allows; fires what is due.
+    pub fn pass_time(&mut self, wall: Timestamp) {
+        if self.phase != Phase::Live {
+            return;
+        }
+        let now = self.clock.advance(wall);
+        if self.step.changes.len() < CHANGES_WAITING {
+            self.engine.advance(now, TIMERS_AT_ONCE, wall, &mut self.step);
+            self.note_touched();
+        }
+    }
+
+    fn note_touched(&mut self) {
+        for page in self.step.touched.drain(..) {
+            self.dirty_since[usize::from(page.0)].get_or_insert_with(|| self.positions.clone());
+        }
+    }
+
+    /// Notes the positions that a stored page reflects, and the parts that it came in.
+    pub fn restored(&mut self, page: PageId, positions: Positions, parts: u16, stale: bool) {
+        self.stored_at[usize::from(page.0)] = Some(positions);
+        self.parts[usize::from(page.0)] = parts.max(1);
+        if stale && !self.stale.contains(&page) {
+            self.stale.push(page);
+        }
+    }
+
+    /// Whether the page was taken in as of these positions.
+    pub fn holds_page_at(&self, page: PageId, positions: &Positions) -> bool {
+        self.stored_at[usize::from(page.0)].as_ref() == Some(positions)
+    }
+
+    /// How many pages have ever been stored.
+    pub fn stored_pages(&self) -> u16 {
+        self.parts.iter().filter(|parts| **parts > 0).count() as u16
+    }
+
+    /// The input topics.
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    /// Offsets committed when the partition was taken up.
+    pub fn committed(&self) -> &[Offset] {
+        &self.committed
+    }
+
+    /// Whether accounts were last judged under another model than the engine's.
+    pub fn model_changed(&self) -> bool {
+        self.judged_under != *self.engine.model().id().digest
+    }
+
+    /// Reads the attributes again from `start`, since what the pages know answers another model.
+    pub fn reread_attributes(&mut self, input: InputId, start: Offset) {
+        self.rereads_attributes = true;
+        self.positions[usize::from(input.0)] = start;
+    }
+
+    /// The tables are read: what is left is to re-read the input, if anything.
+    pub fn catch_up(&mut self) {
+        self.phase = Phase::CatchingUp;
+        for (at, caught_up) in self.caught_up.iter_mut().enumerate() {
+            *caught_up = self.positions[at] >= self.committed[at];
+        }
+    }
+
+    /// Whether everything below the committed offsets has been re-read.
+    pub fn is_caught_up(&self) -> bool {
+        self.phase == Phase::CatchingUp && self.caught_up.iter().all(|caught_up| *caught_up)
+    }
+
+    /// From here on records are judged; takes what was held back.
+    pub fn go_live(&mut self, intake: &mut Intake, wall: Timestamp) {
+        self.phase = Phase::Live;
+        self.stored_at = Vec::new();
+        // What was read silently was counted and published before.
+        self.take_committed();
+        self.engine.arm_all();
+        if self.model_changed() {
+            self.stale = PageId::all().collect();
+        }
+        for (at, committed) in self.committed.iter().enumerate() {
+            // Compaction can leave nothing to read right below what was committed.
+            self.positions[at] = self.positions[at].max(*committed);
+        }
+        for held in std::mem::take(&mut self.held) {
+            self.apply(&held.record(self.partition), intake, wall, Mode::Live);
+        }
+        for input in self.inputs.ids().filter(|input| self.ended[usize::from(input.0)]) {
+            self.clock.reach_end(input);
+        }
+    }
+
+    /// Judges one more page afresh after a change of the model. Returns whether any is left.
+    pub fn judge_afresh(&mut self, wall: Timestamp) -> bool {
+        let now = self.clock.advance(wall);
+        if now < Timestamp::EARLIEST || self.step.changes.len() >= CHANGES_WAITING {
+            return !self.stale.is_empty();
+        }
+        if let Some(page) = self.stale.pop() {
+            self.engine.judge_afresh(page, now, wall, &mut self.step);
+            self.note_touched();
+            self.moved = true;
+        }
+        if self.stale.is_empty() {
+            self.judged_under = self.engine.model().id().digest.to_string();
+        }
+        !self.stale.is_empty()
+    }
+
+    /// Stores a page if something in it changed; returns the records for the state topic.
+    pub fn sweep(&mut self, page: PageId, limit: usize) -> Vec<Output> {
+        let now = self.clock.now();
+        if !self.engine.sweep(page, now, &mut self.step) {
+            return Vec::new();
+        }
+        let positions: Vec<_> =
+            self.inputs.ids().map(|id| (self.inputs.name(id).clone(), self.position(id).0)).collect();
+        let parts = wire::page::encode(page, &positions, &self.engine.schema(), self.engine.images(page), limit);
+        let before = std::mem::replace(&mut self.parts[usize::from(page.0)], parts.len() as u16);
+        let after = parts.len() as u16;
+        let gone = (after..before).map(|part| self.state_record(page, part, None)).collect::<Vec<_>>();
+        let parts =
+            parts.into_iter().enumerate().map(|(part, bytes)| self.state_record(page, part as u16, Some(bytes)));
+        let records = parts.chain(gone).collect();
+        self.engine.stored(page);
+        self.dirty_since[usize::from(page.0)] = None;
+        self.moved = true;
+        records
+    }
+
+    fn position(&self, input: InputId) -> Offset {
+        self.positions[usize::from(input.0)]
+    }
+
+    fn state_record(&self, page: PageId, part: u16, value: Option<Vec<u8>>) -> Output {
+        Output {
+            topic: crate::log::OutputTopic::State,
+            partition: self.partition,
+            key: Some(wire::page::key(page, part)),
+            value,
+            headers: Vec::new(),
+        }
+    }
+
+    /// Whether there is anything to commit.
+    pub fn has_work(&self) -> bool {
+        self.moved || !self.step.changes.is_empty() || !self.dead_letters.is_empty()
+    }
+
+    /// Progress of all inputs, to be committed under the name `commit`, with topics of so many
+    /// partitions.
+    pub fn progress(&mut self, commit: &str, partitions: i32) -> Vec<Progress> {
+        let pages = self.stored_pages();
+        let progress: Vec<Progress> = self
+            .inputs
+            .ids()
+            .map(|input| {
+                let from = self.replay_from(input);
+                let checkpoint = Checkpoint::new(from, pages, partitions, self.judged_under.clone(), commit.to_owned());
+                let offset = self.position(input);
+                Progress { input, partition: self.partition, offset, metadata: checkpoint.encode() }
+            })
+            .collect();
+        self.signature = progress.iter().map(|progress| progress.metadata.clone()).collect();
+        progress
+    }
+
+    /// The oldest position at which a page that was not stored since was first touched.
+    fn replay_from(&self, input: InputId) -> Offset {
+        let at = usize::from(input.0);
+        let touched = self.dirty_since.iter().flatten().map(|positions| positions[at]);
+        touched.min().unwrap_or(self.positions[at]).min(self.positions[at])
+    }
+
+    /// Hands over what is committed now: it is out.
+    pub fn take_committed(&mut self) -> (Step, Tally) {
+        (self.moved, self.records) = (false, 0);
+        self.dead_letters.clear();
+        (std::mem::take(&mut self.step), std::mem::take(&mut self.tally))
+    }
+}
+
+impl HeldRecord {
+    fn new(record: &Record<'_>) -> Self {
+        Self {
+            input: record.input,
+            offset: record.offset,
+            time: record.time,
+            key: record.key.map(<[u8]>::to_vec),
+            value: record.value.map(<[u8]>::to_vec),
+        }
+    }
+
+    fn record(&self, partition: Partition) -> Record<'_> {
+        Record {
+            input: self.input,
+            partition,
+            offset: self.offset,
+            time: self.time,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+        }
+    }
+}

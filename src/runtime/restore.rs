@@ -1,0 +1,302 @@
+//! Bringing a partition back: pages and standings from their topics, then the input from where the
+//! oldest unsaved page was first touched. One code path for start, rebalance and failed commits.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::{
+    WorkerSettings,
+    partition::{Owned, Positions, Start},
+    progress::Checkpoint,
+};
+use crate::{
+    engine::{Remap, Schema},
+    log::{Committed, InputId, InputKind, Log, LogError, Offset, Partition, Restoring, Table, TableReader},
+    model::Standing,
+    settings::StartFrom,
+    wire::{
+        page::{self, PageHeader},
+        standing::decode_standing,
+    },
+};
+
+/// Where each of the partitions is to be taken up, from what the group has committed.
+pub fn plan<L: Log>(log: &mut L, settings: &WorkerSettings, partitions: &[Partition]) -> Result<Vec<Start>, LogError> {
+    if let Some(new) = partitions.iter().find(|partition| partition.0 >= settings.partitions) {
+        return Err(repartitioned(settings.partitions, &format!("now partition {} is assigned", new.0)));
+    }
+    let committed = log.committed(partitions)?;
+    let plans = partitions.iter().zip(committed);
+    plans.map(|(partition, committed)| plan_one(log, settings, *partition, committed)).collect()
+}
+
+fn plan_one<L: Log>(
+    log: &mut L,
+    settings: &WorkerSettings,
+    partition: Partition,
+    committed: Vec<Option<Committed>>,
+) -> Result<Start, LogError> {
+    let inputs = &settings.inputs;
+    let mut start = Planned::default();
+    for (input, committed) in inputs.ids().zip(committed) {
+        let bounds = log.bounds(input, partition)?;
+        let Some(Committed { offset, metadata }) = committed else {
+            let latest = settings.start_from == StartFrom::Latest;
+            start.begin_at(if latest { bounds.end } else { bounds.start });
+            continue;
+        };
+        let place = Place { topic: inputs.name(input), partition };
+        let promise = Checkpoint::decode(&metadata).map_err(|error| place.foreign_offset(offset, &error))?;
+        if promise.partitions != settings.partitions {
+            return Err(repartitioned(promise.partitions, &format!("now there are {}", settings.partitions)));
+        }
+        place.check(inputs.kind(input), promise.replay_from(), offset, bounds)?;
+        start.resume(offset, promise, metadata);
+    }
+    Ok(start.into())
+}
+
+fn repartitioned(before: i32, now: &str) -> LogError {
+    LogError::Refused(format!(
+        "the topics had {before} partitions when state was written, {now}: accounts would move to partitions where \
+         their state is not. Go back to {before} partitions, or start afresh with another group and new topics"
+    ))
+}
+
+#[derive(Default)]
+struct Planned {
+    from: Vec<Offset>,
+    committed: Vec<Offset>,
+    checkpoint: Option<Checkpoint>,
+    metadata: Vec<String>,
+}
+
+impl Planned {
+    fn begin_at(&mut self, offset: Offset) {
+        self.from.push(offset);
+        self.committed.push(offset);
+    }
+
+    fn resume(&mut self, offset: Offset, promise: Checkpoint, metadata: String) {
+        self.from.push(promise.replay_from());
+        self.committed.push(offset);
+        self.checkpoint = Some(promise);
+        self.metadata.push(metadata);
+    }
+}
+
+impl From<Planned> for Start {
+    fn from(Planned { from, committed, checkpoint, metadata }: Planned) -> Self {
+        Self { from: from.into(), committed: committed.into(), checkpoint, metadata }
+    }
+}
+
+/// Names a topic partition in a refusal.
+struct Place<'a> {
+    topic: &'a str,
+    partition: Partition,
+}
+
+impl Place<'_> {
+    fn foreign_offset(&self, offset: Offset, error: &str) -> LogError {
+        LogError::Refused(format!(
+            "{self}: the group's committed offset {} was not written by tidemark, or was moved by hand ({error}). \
+             Progress and state must agree: restore the offset with its metadata, or start afresh with another group \
+             and an empty state topic",
+            offset.0
+        ))
+    }
+
+    fn check(
+        &self,
+        kind: InputKind,
+        replay_from: Offset,
+        committed: Offset,
+        bounds: std::ops::Range<Offset>,
+    ) -> Result<(), LogError> {
+        if committed > bounds.end {
+            return Err(LogError::Refused(format!(
+                "{self}: the group's committed offset {} lies beyond the end of the topic ({}): the topic was truncated \
+                 or created anew. Restore it, or start afresh with another group and an empty state topic",
+                committed.0, bounds.end.0
+            )));
+        }
+        // Compaction may move the start of a compacted topic; the records that matter are kept.
+        if replay_from < bounds.start && kind == InputKind::Events {
+            return Err(LogError::Refused(format!(
+                "{self}: state needs the records from offset {} on, but retention has removed everything below {}. \
+                 Events are lost to the scores: give the topic more retention than an outage lasts; to accept the \
+                 loss, start afresh with another group and an empty state topic",
+                replay_from.0, bounds.start.0
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "topic {}, partition {}", self.topic, self.partition.0)
+    }
+}
+
+/// A restore in progress.
+pub struct Restore<R> {
+    reader: R,
+    first_start: bool,
+    remaps: Vec<Arc<Remap>>,
+    /// Standings wait until all pages are in: a page and a standing of one account come in any order.
+    standings: HashMap<Arc<str>, Standing>,
+    /// Records read so far.
+    pub records: u64,
+    /// When it began, on the monotonic clock.
+    pub began: Duration,
+}
+
+impl<R: TableReader> Restore<R> {
+    /// Starts to read a partition's tables.
+    pub fn new(reader: R, first_start: bool, began: Duration) -> Self {
+        Self { reader, first_start, remaps: Vec::new(), standings: HashMap::new(), records: 0, began }
+    }
+
+    /// Reads on for about `wait`. Returns whether the tables are complete and taken in.
+    pub fn advance(&mut self, owned: &mut Owned, wait: Duration) -> Result<bool, LogError> {
+        let Self { reader, remaps, standings, records, .. } = self;
+        let mut fault = None;
+        let restoring = reader.read(wait, &mut |table, key, value| {
+            *records += 1;
+            let taken = match table {
+                Table::State => take_page(owned, remaps, key, value),
+                Table::Standings => take_standing(owned.partition, standings, key, value),
+            };
+            if let Err(error) = taken {
+                fault.get_or_insert(error);
+            }
+        })?;
+        if let Some(error) = fault {
+            return Err(error);
+        }
+        if restoring == Restoring::More {
+            return Ok(false);
+        }
+        self.finish(owned)?;
+        Ok(true)
+    }
+
+    fn finish(&mut self, owned: &mut Owned) -> Result<(), LogError> {
+        let partition = owned.partition.0;
+        if self.first_start && (owned.stored_pages() > 0 || !self.standings.is_empty()) {
+            return Err(LogError::Refused(format!(
+                "partition {partition}: the state or standings topic holds records, but the group has no committed \
+                 offsets: they expired, or this is another group's state. Restore the offsets, or start afresh with \
+                 empty state and standings topics"
+            )));
+        }
+        for standing in self.standings.values() {
+            owned.engine.load_standing(standing);
+        }
+        self.standings = HashMap::new();
+        Ok(())
+    }
+
+    /// Whether the pages answer all that the model asks of attributes.
+    pub fn lacks_facts(&self) -> bool {
+        self.remaps.iter().any(|remap| remap.lacks_facts())
+    }
+}
+
+/// Checks that as many pages were found as were ever stored.
+pub fn check_pages(owned: &Owned, checkpoint: Option<&Checkpoint>) -> Result<(), LogError> {
+    let (found, stored) = (owned.stored_pages(), checkpoint.map_or(0, |checkpoint| checkpoint.pages));
+    if found < stored {
+        return Err(LogError::Refused(format!(
+            "partition {}: the state topic holds {found} pages, but {stored} were stored: it was deleted, truncated or \
+             belongs to another cluster. Restore it, or start afresh with another group and empty state and standings \
+             topics",
+            owned.partition.0
+        )));
+    }
+    Ok(())
+}
+
+fn take_page(
+    owned: &mut Owned,
+    remaps: &mut Vec<Arc<Remap>>,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<(), LogError> {
+    // A tombstone ends a part that a smaller page no longer has.
+    let Some(bytes) = value else { return Ok(()) };
+    let refuse = |error: &dyn std::fmt::Display| {
+        let key = String::from_utf8_lossy(key);
+        LogError::Refused(format!("state topic, partition {}, key {key}: {error}", owned.partition.0))
+    };
+    let mut part = page::decode(bytes).map_err(|error| refuse(&error))?;
+    let header = part.header.clone();
+    let positions = positions_of(&header, owned).map_err(|error| refuse(&error))?;
+    if header.part == 0 {
+        owned.engine.clear_page(header.page);
+    } else if !owned.holds_page_at(header.page, &positions) {
+        // Left over from an earlier, larger write of the page.
+        return Ok(());
+    }
+    let remap = remap_for(&header.schema, remaps, owned).map_err(|error| refuse(&error))?;
+    while let Some(account) = part.next_account().map_err(|error| refuse(&error))? {
+        if !owned.engine.load(&account, &remap) {
+            return Err(refuse(&format!("account {} holds state that is not well formed", account.name)));
+        }
+    }
+    let stale = header.schema.digest != owned.engine.model().id().digest;
+    owned.restored(header.page, positions, header.parts, stale);
+    Ok(())
+}
+
+fn positions_of(header: &PageHeader, owned: &Owned) -> Result<Positions, String> {
+    let position = |input: InputId| {
+        let name = owned.inputs().name(input);
+        let known = header.positions.iter().find(|(topic, _)| topic == name);
+        // A topic that the page does not know yet is read from its start.
+        let position = known.map_or(Offset(0), |(_, offset)| Offset(*offset));
+        let committed = owned.committed()[usize::from(input.0)];
+        if position > committed {
+            return Err(format!(
+                "the page reflects topic {name} up to offset {}, but the group has committed {}: the offsets were \
+                 moved back. Restore them, or start afresh with another group and empty state and standings topics",
+                position.0, committed.0
+            ));
+        }
+        Ok(position)
+    };
+    owned.inputs().ids().map(position).collect()
+}
+
+fn remap_for(schema: &Schema, remaps: &mut Vec<Arc<Remap>>, owned: &Owned) -> Result<Arc<Remap>, String> {
+    if let Some(known) = remaps.iter().find(|remap| remap.schema() == schema) {
+        return Ok(known.clone());
+    }
+    let remap = Arc::new(Remap::new(schema.clone(), &owned.engine).map_err(|error| error.to_string())?);
+    remaps.push(remap.clone());
+    Ok(remap)
+}
+
+fn take_standing(
+    partition: Partition,
+    standings: &mut HashMap<Arc<str>, Standing>,
+    key: &[u8],
+    value: Option<&[u8]>,
+) -> Result<(), LogError> {
+    let refuse = |error: &dyn std::fmt::Display| {
+        let key = String::from_utf8_lossy(key);
+        LogError::Refused(format!("standings topic, partition {}, key {key}: {error}", partition.0))
+    };
+    match value {
+        Some(bytes) => {
+            let standing = decode_standing(bytes).map_err(|error| refuse(&error))?;
+            standings.insert(standing.account.clone(), standing);
+        }
+        None => {
+            let account = std::str::from_utf8(key).map_err(|error| refuse(&error))?;
+            standings.remove(account);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,506 @@
+//! The loop of one worker: one thread, one log, the partitions assigned to it.
+//!
+//! A turn decides in memory, persists in one transaction, and only then publishes to readers. A
+//! failed commit leaves memory ahead of the log: the worker drops its partitions and restores them.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    WorkerSettings,
+    clock::Clock,
+    commit,
+    intake::Intake,
+    partition::{Owned, Start},
+    publish::Publisher,
+    restore::{self, Restore},
+};
+use crate::{
+    engine::{PAGES, PageId},
+    log::{Fetched, InputId, InputKind, Log, LogError, Output, Partition, Transaction},
+    model::Model,
+    view::Phase,
+};
+
+/// Records taken in one turn.
+const RECORDS_AT_ONCE: usize = 4096;
+/// The longest that a worker waits for records; it looks after everything else in between.
+const WAIT_MAX: Duration = Duration::from_millis(50);
+/// How long a slice of a restore takes while other partitions are live, and while none is.
+const RESTORE_SLICE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+/// Changes after which a commit no longer waits for its time.
+const CHANGES_AT_ONCE: usize = 4096;
+/// Bytes of pages that one turn stores.
+const PAGE_BYTES_AT_ONCE: usize = 4 << 20;
+/// A worker that did not ask for records for this long no longer knows that there are none.
+const STALL: Duration = Duration::from_secs(1);
+/// Between two attempts to take partitions up again after a failure.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// One worker.
+pub struct Worker<L: Log, C: Clock> {
+    log: L,
+    clock: C,
+    settings: Arc<WorkerSettings>,
+    model: Arc<Model>,
+    publisher: Publisher,
+    stop: Arc<AtomicBool>,
+    intake: Intake,
+    partitions: BTreeMap<Partition, Owned>,
+    /// Partitions given back fully committed, kept in case the group returns them unchanged.
+    kept: BTreeMap<Partition, Owned>,
+    restores: VecDeque<Taken<L::Reader>>,
+    /// Partitions that the group has assigned but that could not be taken up yet.
+    untaken: Option<(Vec<Partition>, Duration)>,
+    /// Inputs held back because they run ahead of others.
+    paused: HashSet<(InputId, Partition)>,
+    /// Pages stored but not committed.
+    pages: BTreeMap<Partition, Vec<Output>>,
+    sweep: Sweep,
+    commits: u64,
+    last_commit: Duration,
+    /// When records were last asked for.
+    last_fetch: Duration,
+    /// When the oldest uncommitted work came up.
+    waiting_since: Option<Duration>,
+}
+
+struct Taken<R> {
+    partition: Partition,
+    start: Start,
+    restore: Option<Restore<R>>,
+}
+
+/// Walks all pages of all partitions once per checkpoint interval.
+#[derive(Debug, Default)]
+struct Sweep {
+    next: usize,
+    began: Duration,
+}
+
+impl<L: Log, C: Clock> Worker<L, C> {
+    /// A worker that has joined the group but owns nothing yet.
+    pub fn new(
+        log: L,
+        clock: C,
+        settings: Arc<WorkerSettings>,
+        model: Arc<Model>,
+        publisher: Publisher,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        let intake = Intake::new(model.clone(), &settings);
+        let now = clock.monotonic();
+        Self {
+            log,
+            clock,
+            settings,
+            model,
+            publisher,
+            stop,
+            intake,
+            partitions: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            restores: VecDeque::new(),
+            untaken: None,
+            paused: HashSet::new(),
+            pages: BTreeMap::new(),
+            sweep: Sweep { next: 0, began: now },
+            commits: 0,
+            last_commit: now,
+            last_fetch: now,
+            waiting_since: None,
+        }
+    }
+
+    /// Works until asked to stop; then commits what is decided and leaves the group. Returns early
+    /// only when a person must act.
+    pub fn run(mut self) -> Result<(), LogError> {
+        while !self.stop.load(Ordering::Relaxed) {
+            self.turn()?;
+        }
+        if let Err(error) = self.commit() {
+            tracing::warn!(target: "worker", "the last commit failed; the next start restores: {error}");
+        }
+        self.publisher.stopped();
+        self.log.close();
+        Ok(())
+    }
+
+    /// One round: take records, restore, let time pass, store pages, commit, answer.
+    pub fn turn(&mut self) -> Result<(), LogError> {
+        match self.work() {
+            Err(LogError::Passing(error)) => {
+                self.start_over(&error);
+                Ok(())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn work(&mut self) -> Result<(), LogError> {
+        for event in self.fetch()? {
+            match event {
+                Group::Assigned(partitions) => self.take_up(partitions)?,
+                Group::Revoked { lost } => self.give_back(lost)?,
+            }
+        }
+        self.look_again()?;
+        self.retry()?;
+        self.restore()?;
+        self.pass_time();
+        self.balance()?;
+        self.sweep();
+        if self.commit_is_due() {
+            self.commit()?;
+        }
+        self.publisher.tick(&self.partitions, &self.log);
+        self.publisher.answer(&self.partitions, self.clock.wall());
+        Ok(())
+    }
+
+    fn fetch(&mut self) -> Result<Vec<Group>, LogError> {
+        let wait = self.idle_time();
+        let (wall, mut group) = (self.clock.wall(), Vec::new());
+        let Self { log, partitions, intake, .. } = self;
+        log.poll(wait, RECORDS_AT_ONCE, &mut |fetched| match fetched {
+            Fetched::Record(record) => {
+                if let Some(owned) = partitions.get_mut(&record.partition) {
+                    owned.take(&record, intake, wall);
+                }
+            }
+            Fetched::AtEnd(input, partition) => {
+                if let Some(owned) = partitions.get_mut(&partition) {
+                    owned.reach_end(input);
+                }
+            }
+            Fetched::Assigned(partitions) => group.push(Group::Assigned(partitions)),
+            Fetched::Revoked { lost } => group.push(Group::Revoked { lost }),
+        })?;
+        Ok(group)
+    }
+
+    /// After a stall, records may have come that nobody has fetched yet: asks for the ends of the
+    /// inputs before the wall clock lets timers fire past those records.
+    fn look_again(&mut self) -> Result<(), LogError> {
+        let now = self.clock.monotonic();
+        let grace = Duration::from_millis(self.settings.grace.millis() as u64);
+        let stalled = now.saturating_sub(std::mem::replace(&mut self.last_fetch, now)) > STALL.min(grace / 2);
+        let mut unclear = false;
+        for owned in self.partitions.values_mut().filter(|owned| stalled && owned.phase == Phase::Live) {
+            let positions: Vec<_> = owned.positions().collect();
+            for (input, partition, position) in positions {
+                if !owned.clock.lose_sight(input) {
+                    continue;
+                }
+                if position >= self.log.bounds(input, partition)?.end {
+                    owned.reach_end(input);
+                } else {
+                    unclear = true;
+                }
+            }
+        }
+        // What lies between may be records or mere markers of transactions: reading again tells.
+        if unclear { self.seek() } else { Ok(()) }
+    }
+
+    /// How long nothing needs doing, if no record comes.
+    fn idle_time(&self) -> Duration {
+        if !self.restores.is_empty() || self.untaken.is_some() {
+            return Duration::ZERO;
+        }
+        let now = self.clock.monotonic();
+        let due = self.commit_due_at().map_or(WAIT_MAX, |due| due.saturating_sub(now));
+        let live = self.partitions.values().filter(|owned| owned.phase == Phase::Live && owned.clock.at_head());
+        let timers = live.filter_map(|owned| owned.engine.next_deadline());
+        let timer = timers.min().map_or(WAIT_MAX, |deadline| self.clock.until(deadline + self.settings.grace));
+        WAIT_MAX.min(due).min(timer)
+    }
+
+    // Group ------------------------------------------------------------------------------------
+
+    fn take_up(&mut self, partitions: Vec<Partition>) -> Result<(), LogError> {
+        tracing::info!(target: "worker", partitions = ?numbers(&partitions), "assigned");
+        self.untaken = Some((partitions.clone(), self.clock.monotonic()));
+        let starts = restore::plan(&mut self.log, &self.settings, &partitions)?;
+        self.restores.clear();
+        self.publisher.assigned(&partitions);
+        let mut kept = std::mem::take(&mut self.kept);
+        for (partition, start) in partitions.iter().copied().zip(starts) {
+            match kept.remove(&partition).filter(|owned| owned.is_still(&start)) {
+                Some(mut owned) => {
+                    for input in self.settings.inputs.ids() {
+                        owned.clock.lose_sight(input);
+                    }
+                    self.publisher.live(&owned);
+                    self.partitions.insert(partition, owned);
+                }
+                None => self.begin_restore(partition, start),
+            }
+        }
+        self.seek()?;
+        self.untaken = None;
+        Ok(())
+    }
+
+    fn begin_restore(&mut self, partition: Partition, start: Start) {
+        let inputs = self.settings.inputs.clone();
+        let owned = Owned::new(partition, self.model.clone(), self.settings.grace, inputs, start.clone());
+        self.partitions.insert(partition, owned);
+        self.restores.push_back(Taken { partition, start, restore: None });
+    }
+
+    /// Points the log at the positions of all partitions and lets those deliver that may.
+    fn seek(&mut self) -> Result<(), LogError> {
+        let at: Vec<_> = self.partitions.values().flat_map(Owned::positions).collect();
+        self.log.start(&at)?;
+        self.paused.clear();
+        let running: Vec<_> = self.partitions.values().filter(|owned| owned.phase != Phase::Restoring).collect();
+        let deliver: Vec<_> = running.into_iter().flat_map(delivering).collect();
+        self.log.resume(&deliver)
+    }
+
+    fn give_back(&mut self, lost: bool) -> Result<(), LogError> {
+        tracing::info!(target: "worker", partitions = ?numbers(self.partitions.keys()), lost, "given back");
+        self.untaken = None;
+        self.restores.clear();
+        let committed = !lost && self.commit().inspect_err(|error| tracing::warn!(target: "worker", "{error}")).is_ok();
+        self.publisher.dropped();
+        let owned = std::mem::take(&mut self.partitions);
+        self.kept = owned.into_iter().filter(|(_, owned)| committed && owned.phase == Phase::Live).collect();
+        self.forget_uncommitted();
+        self.log.release()
+    }
+
+    /// Memory may be ahead of the log: restore everything.
+    fn start_over(&mut self, reason: &str) {
+        tracing::warn!(target: "worker", partitions = ?numbers(self.partitions.keys()), "restoring after: {reason}");
+        let again: Vec<_> = match &self.untaken {
+            Some((partitions, _)) => partitions.clone(),
+            None => self.partitions.keys().copied().collect(),
+        };
+        self.publisher.commit_failed();
+        self.publisher.dropped();
+        self.partitions.clear();
+        self.kept.clear();
+        self.restores.clear();
+        self.forget_uncommitted();
+        self.untaken = (!again.is_empty()).then(|| (again, self.clock.monotonic() + RETRY_AFTER));
+    }
+
+    fn forget_uncommitted(&mut self) {
+        self.pages.clear();
+        self.waiting_since = None;
+    }
+
+    fn retry(&mut self) -> Result<(), LogError> {
+        match &self.untaken {
+            Some((partitions, at)) if *at <= self.clock.monotonic() => self.take_up(partitions.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    // Restore ----------------------------------------------------------------------------------
+
+    fn restore(&mut self) -> Result<(), LogError> {
+        self.read_tables()?;
+        let caught_up = self.partitions.values().filter(|owned| owned.is_caught_up());
+        for partition in caught_up.map(|owned| owned.partition).collect::<Vec<_>>() {
+            self.go_live(partition)?;
+        }
+        Ok(())
+    }
+
+    /// One partition's tables are read at a time: memory is bounded, and the first is live early.
+    fn read_tables(&mut self) -> Result<(), LogError> {
+        let Some(mut taken) = self.restores.pop_front() else { return Ok(()) };
+        if self.read_slice(&mut taken)? {
+            self.finish_tables(&taken)
+        } else {
+            self.restores.push_front(taken);
+            Ok(())
+        }
+    }
+
+    fn read_slice(&mut self, taken: &mut Taken<L::Reader>) -> Result<bool, LogError> {
+        let others_run = self.partitions.len() > self.restores.len() + 1;
+        let Some(owned) = self.partitions.get_mut(&taken.partition) else { return Ok(false) };
+        let restore = match &mut taken.restore {
+            Some(restore) => restore,
+            none => {
+                let reader = self.log.tables(taken.partition)?;
+                none.insert(Restore::new(reader, taken.start.checkpoint.is_none(), self.clock.monotonic()))
+            }
+        };
+        restore.advance(owned, if others_run { RESTORE_SLICE.0 } else { RESTORE_SLICE.1 })
+    }
+
+    /// The tables are in: go on with the input, from where they leave off.
+    fn finish_tables(&mut self, taken: &Taken<L::Reader>) -> Result<(), LogError> {
+        let (Some(owned), Some(restore)) = (self.partitions.get_mut(&taken.partition), &taken.restore) else {
+            return Ok(());
+        };
+        restore::check_pages(owned, taken.start.checkpoint.as_ref())?;
+        let rereads = owned.model_changed() || restore.lacks_facts();
+        let accounts = self.settings.inputs.ids().filter(|id| self.settings.inputs.kind(*id) == InputKind::Accounts);
+        for input in accounts.filter(|_| rereads) {
+            let start = self.log.bounds(input, taken.partition)?.start;
+            owned.reread_attributes(input, start);
+        }
+        owned.catch_up();
+        self.publisher.catching_up(owned.partition, restore.records, self.clock.monotonic() - restore.began);
+        if rereads {
+            return self.seek();
+        }
+        let deliver: Vec<_> = delivering(owned).collect();
+        self.log.resume(&deliver)
+    }
+
+    fn go_live(&mut self, partition: Partition) -> Result<(), LogError> {
+        let Some(owned) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        owned.go_live(&mut self.intake, self.clock.wall());
+        self.publisher.live(owned);
+        tracing::info!(target: "worker", partition = partition.0, accounts = owned.engine.len(), "live");
+        let deliver: Vec<_> = delivering(owned).collect();
+        self.log.resume(&deliver)
+    }
+
+    // Time -------------------------------------------------------------------------------------
+
+    fn pass_time(&mut self) {
+        let wall = self.clock.wall();
+        for owned in self.partitions.values_mut().filter(|owned| owned.phase == Phase::Live) {
+            owned.pass_time(wall);
+            owned.judge_afresh(wall);
+        }
+    }
+
+    /// Holds back a topic that runs ahead of others of its partition, so that all are read in about
+    /// the order of their record times.
+    fn balance(&mut self) -> Result<(), LogError> {
+        let inputs = &self.settings.inputs;
+        if inputs.0.len() < 2 {
+            return Ok(());
+        }
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for owned in self.partitions.values().filter(|owned| owned.phase != Phase::Restoring) {
+            let waiting: Vec<InputId> = owned.waiting_inputs().collect();
+            for input in inputs.ids() {
+                let place = (input, owned.partition);
+                let hold = waiting.contains(&input) || owned.clock.runs_ahead(input);
+                match (hold, self.paused.contains(&place)) {
+                    (true, false) => pause.push(place),
+                    (false, true) => resume.push(place),
+                    _ => {}
+                }
+            }
+        }
+        if !pause.is_empty() {
+            self.log.pause(&pause)?;
+            self.paused.extend(pause);
+        }
+        if !resume.is_empty() {
+            self.log.resume(&resume)?;
+            self.paused.retain(|place| !resume.contains(place));
+        }
+        Ok(())
+    }
+
+    /// Stores the pages whose turn has come: every dirty page once per checkpoint interval.
+    fn sweep(&mut self) {
+        let now = self.clock.monotonic();
+        let interval = self.settings.checkpoint_interval.max(Duration::from_millis(1));
+        let share = (now.saturating_sub(self.sweep.began)).as_secs_f64() / interval.as_secs_f64();
+        let due = ((share * PAGES as f64) as usize).min(PAGES);
+        let mut bytes = 0;
+        while self.sweep.next < due && bytes < PAGE_BYTES_AT_ONCE {
+            let page = PageId(self.sweep.next as u16);
+            self.sweep.next += 1;
+            for owned in self.partitions.values_mut().filter(|owned| owned.phase == Phase::Live) {
+                let records = owned.sweep(page, self.settings.page_bytes_max);
+                bytes += records.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).sum::<usize>();
+                if !records.is_empty() {
+                    self.pages.entry(owned.partition).or_default().extend(records);
+                }
+            }
+        }
+        if self.sweep.next == PAGES {
+            self.sweep = Sweep { next: 0, began: now };
+        }
+    }
+
+    // Commit -----------------------------------------------------------------------------------
+
+    fn commit_is_due(&mut self) -> bool {
+        let now = self.clock.monotonic();
+        if self.waiting_since.is_none() && self.partitions.values().any(Owned::has_work) {
+            self.waiting_since = Some(now);
+        }
+        self.commit_due_at().is_some_and(|due| due <= now)
+    }
+
+    /// At once when changes wait, but not more often than the least interval; else after the
+    /// longest interval, or when there is a lot.
+    fn commit_due_at(&self) -> Option<Duration> {
+        let waiting_since = self.waiting_since?;
+        let owned = || self.partitions.values();
+        let changes: usize = owned().map(|owned| owned.step.changes.len()).sum();
+        let records: u64 = owned().map(|owned| owned.records).sum();
+        if changes >= CHANGES_AT_ONCE
+            || records >= self.settings.commit_records_max
+            || self.page_bytes() >= PAGE_BYTES_AT_ONCE
+        {
+            return Some(Duration::ZERO);
+        }
+        let wait = if changes > 0 { Duration::ZERO } else { self.settings.commit_interval };
+        Some((waiting_since + wait).max(self.last_commit + self.settings.commit_interval_min))
+    }
+
+    fn page_bytes(&self) -> usize {
+        self.pages.values().flatten().filter_map(|record| record.value.as_ref()).map(Vec::len).sum()
+    }
+
+    /// Decide, persist, publish: what was decided goes out in one transaction, and only then do
+    /// readers see it.
+    fn commit(&mut self) -> Result<(), LogError> {
+        let mut transaction = Transaction::default();
+        self.commits += 1;
+        let name = format!("{}-{}", self.settings.run, self.commits);
+        let with_work = |owned: &&mut Owned| owned.has_work();
+        for owned in self.partitions.values_mut().filter(with_work) {
+            let pages = self.pages.remove(&owned.partition).unwrap_or_default();
+            commit::gather(owned, pages, &name, &self.settings, &mut transaction);
+        }
+        if transaction.progress.is_empty() {
+            return Ok(());
+        }
+        let began = self.clock.monotonic();
+        self.log.commit(transaction)?;
+        self.last_commit = self.clock.monotonic();
+        self.waiting_since = None;
+        let took = self.last_commit - began;
+        self.publisher.committed(self.partitions.values_mut().filter(with_work), took, self.clock.wall());
+        Ok(())
+    }
+}
+
+enum Group {
+    Assigned(Vec<Partition>),
+    Revoked { lost: bool },
+}
+
+/// The inputs of a partition that may deliver records now.
+fn delivering(owned: &Owned) -> impl Iterator<Item = (InputId, Partition)> + '_ {
+    let waiting: Vec<InputId> = owned.waiting_inputs().collect();
+    let inputs = owned.inputs().ids().filter(move |input| !waiting.contains(input));
+    inputs.map(|input| (input, owned.partition))
+}
+
+fn numbers<'a>(partitions: impl IntoIterator<Item = &'a Partition>) -> Vec<i32> {
+    partitions.into_iter().map(|partition| partition.0).collect()
+}
