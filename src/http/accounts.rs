@@ -3,21 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Json,
     extract::{
         Path, Query, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::StatusCode,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{
-    Sources,
-    body::{Account, StandingBody},
-    problem::Problem,
+use super::{Sources, problem::Problem};
+use crate::{
+    view::{AskError, Phase},
+    wire::answer::{encode_account, encode_listing},
 };
-use crate::view::{AskError, Phase};
 
 /// How long the owning worker may take; it may be in the midst of a commit.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
@@ -36,25 +35,18 @@ pub struct Listing {
     cursor: Option<String>,
 }
 
-#[derive(Serialize)]
-pub struct ListingBody {
-    accounts: Vec<StandingBody>,
-    /// For the next part of the listing; nothing at its end.
-    next_cursor: Option<Arc<str>>,
-}
-
 /// One account: what was published of it, and its score by signal now.
 pub async fn show(
     State(sources): State<Sources>,
     id: Result<Path<String>, PathRejection>,
-) -> Result<Json<Account>, Problem> {
+) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|rejection| bad_request(rejection.body_text()))?;
     let account: Arc<str> = id.into();
     let explanation = sources.queries.ask(account.clone(), None, ASK_LIMIT).await.map_err(|error| busy(&error))?;
     // Asked after the worker: what it had committed before it answered is in the view.
     let published = sources.view.get(&account);
     match explanation {
-        Some(explanation) => Ok(Json(Account::new(&explanation, published.as_deref(), sources.model.id()))),
+        Some(explanation) => Ok(json(encode_account(&explanation, published.as_deref(), sources.model.id()))),
         None => Err(unknown(&sources, &account)),
     }
 }
@@ -63,7 +55,7 @@ pub async fn show(
 pub async fn list(
     State(sources): State<Sources>,
     listing: Result<Query<Listing>, QueryRejection>,
-) -> Result<Json<ListingBody>, Problem> {
+) -> Result<Response, Problem> {
     let Query(Listing { tier, limit, cursor }) = listing.map_err(|rejection| bad_request(rejection.body_text()))?;
     let tier = tier_asked_for(&sources, tier.as_deref())?;
     let limit = limit.unwrap_or(PAGE);
@@ -71,8 +63,7 @@ pub async fn list(
         return Err(bad_request(format!("`limit` is {limit}; it must be from 1 to {PAGE_MAX}")));
     }
     let page = sources.view.by_tier(tier, limit, cursor.as_deref());
-    let accounts = page.standings.iter().map(|standing| StandingBody::new(standing, sources.model.id())).collect();
-    Ok(Json(ListingBody { accounts, next_cursor: page.next }))
+    Ok(json(encode_listing(&page.standings, page.next.as_deref(), sources.model.id())))
 }
 
 /// The tier that the parameter names; nothing stands for `none`.
@@ -84,6 +75,10 @@ fn tier_asked_for<'a>(sources: &Sources, tier: Option<&'a str>) -> Result<Option
         Some(name) => Err(bad_request(format!("the model has no tier `{name}`; it has {}", names.join(", ")))),
         None => Err(bad_request(format!("say which tier: ?tier= one of {}", names.join(", ")))),
     }
+}
+
+fn json(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 fn bad_request(detail: impl Into<String>) -> Problem {

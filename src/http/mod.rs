@@ -12,7 +12,6 @@ use crate::{
 };
 
 mod accounts;
-mod body;
 mod guard;
 mod listener;
 mod probes;

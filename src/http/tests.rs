@@ -163,6 +163,7 @@ async fn an_account_shows_its_score_by_signal_and_what_was_published() {
             "as_of": "1970-01-02T00:00:00.000Z",
             "next_change_at": null,
             "sequence": 7,
+            "gained": [],
         },
     });
     assert_eq!(body, expected);

@@ -41,7 +41,7 @@ impl Tally {
 
     /// An event of this time was applied; some are sampled for freshness.
     pub fn applied(&mut self, event_time: Timestamp) {
-        if self.timed % SAMPLE_EVERY == 0 {
+        if self.timed.is_multiple_of(SAMPLE_EVERY) {
             self.sample.push(event_time);
         }
         self.timed += 1;

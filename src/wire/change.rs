@@ -177,7 +177,7 @@ impl FitJson {
 }
 
 #[derive(Serialize)]
-struct ReasonJson<'a> {
+pub(super) struct ReasonJson<'a> {
     name: &'a str,
     points: f64,
     count: u32,
@@ -185,7 +185,7 @@ struct ReasonJson<'a> {
 }
 
 impl<'a> ReasonJson<'a> {
-    fn of(reason: &'a Reason) -> Self {
+    pub(super) fn of(reason: &'a Reason) -> Self {
         Self {
             name: &reason.signal,
             points: rounded(reason.points),

@@ -1,5 +1,6 @@
 //! Bytes to and from model types.
 
+pub mod answer;
 pub mod attributes;
 pub mod change;
 pub mod dead_letter;

@@ -12,27 +12,7 @@ use crate::model::{ModelId, SegmentSince, Standing, TierGained, Timestamp};
 
 /// Appends a standing as one line of JSON, without a line end. Scores are rounded to 1e-6.
 pub fn encode_standing(standing: &Standing, model: &ModelId, out: &mut Vec<u8>) {
-    let segments = standing
-        .segments
-        .iter()
-        .map(|segment| SegmentJson { name: Cow::Borrowed(&segment.name), since: Rfc3339(segment.since) });
-    let gained =
-        standing.gained.iter().map(|gained| GainedJson { name: Cow::Borrowed(&gained.name), at: Rfc3339(gained.at) });
-    let json = StandingJson {
-        account: Cow::Borrowed(&standing.account),
-        tier: standing.tier.as_deref().map(Cow::Borrowed),
-        since: standing.since.map(Rfc3339),
-        segments: segments.collect(),
-        suppressed_by: standing.suppressed_by.as_deref().map(Cow::Borrowed),
-        intent: rounded(standing.intent),
-        fit: standing.fit.map(FitJson::of),
-        as_of: Rfc3339(standing.as_of),
-        next_change_at: standing.next_change_at.map(Rfc3339),
-        sequence: standing.sequence,
-        model: Some(ModelJson::of(model)),
-        gained: gained.collect(),
-    };
-    write(out, &json);
+    write(out, &StandingJson::of(standing, model));
 }
 
 /// Why a record of the standings topic is not a standing.
@@ -81,7 +61,7 @@ fn storable(field: &'static str, time: Rfc3339) -> Result<Timestamp, StandingErr
 }
 
 #[derive(Serialize, Deserialize)]
-struct StandingJson<'a> {
+pub(super) struct StandingJson<'a> {
     account: Cow<'a, str>,
     tier: Option<Cow<'a, str>>,
     since: Option<Rfc3339>,
@@ -101,7 +81,7 @@ struct StandingJson<'a> {
 }
 
 #[derive(Serialize, Deserialize)]
-struct SegmentJson<'a> {
+pub(super) struct SegmentJson<'a> {
     name: Cow<'a, str>,
     since: Rfc3339,
 }
@@ -110,6 +90,37 @@ struct SegmentJson<'a> {
 struct GainedJson<'a> {
     name: Cow<'a, str>,
     at: Rfc3339,
+}
+
+impl<'a> StandingJson<'a> {
+    pub(super) fn of(standing: &'a Standing, model: &'a ModelId) -> Self {
+        Self {
+            account: Cow::Borrowed(&standing.account),
+            tier: standing.tier.as_deref().map(Cow::Borrowed),
+            since: standing.since.map(Rfc3339),
+            segments: standing.segments.iter().map(SegmentJson::of).collect(),
+            suppressed_by: standing.suppressed_by.as_deref().map(Cow::Borrowed),
+            intent: rounded(standing.intent),
+            fit: standing.fit.map(FitJson::of),
+            as_of: Rfc3339(standing.as_of),
+            next_change_at: standing.next_change_at.map(Rfc3339),
+            sequence: standing.sequence,
+            model: Some(ModelJson::of(model)),
+            gained: standing.gained.iter().map(GainedJson::of).collect(),
+        }
+    }
+}
+
+impl<'a> SegmentJson<'a> {
+    pub(super) fn of(segment: &'a SegmentSince) -> Self {
+        Self { name: Cow::Borrowed(&segment.name), since: Rfc3339(segment.since) }
+    }
+}
+
+impl<'a> GainedJson<'a> {
+    fn of(gained: &'a TierGained) -> Self {
+        Self { name: Cow::Borrowed(&gained.name), at: Rfc3339(gained.at) }
+    }
 }
 
 #[cfg(test)]
