@@ -152,7 +152,11 @@ impl Engine {
         self.put_facts(page, at, attributes);
         let now_suppressed = self.judge(page, at, judged_at).suppression();
         let cause = if suppressed == now_suppressed { Cause::Fit } else { Cause::Suppression };
+        let published = step.standings.len();
         self.conclude(page, at, judged_at, mode, cause, true, detected_at, step);
+        if mode == Mode::Live && cause == Cause::Suppression && step.standings.len() == published {
+            self.stand_still(page, at, judged_at, step);
+        }
     }
 
     /// Settles what is due up to `clock`, oldest first, each change with the moment it took effect;
@@ -165,7 +169,7 @@ impl Engine {
             }
             if let Some(Reverse((time, hash))) = self.timers.pop() {
                 step.stats.timers_fired += 1;
-                self.fire(time, hash, clock, detected_at, step);
+                self.fire(time, hash, detected_at, step);
             }
         }
         self.timers.peek().is_some_and(|Reverse((time, _))| *time <= clock)
@@ -176,7 +180,9 @@ impl Engine {
         self.timers.peek().map(|Reverse((time, _))| *time)
     }
 
-    fn fire(&mut self, time: Timestamp, hash: u64, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
+    /// Publishes the change that is due at `time`, if the timer is not stale, and arms the next one:
+    /// one change at a time, so that those of all accounts come in the order of their times.
+    fn fire(&mut self, time: Timestamp, hash: u64, detected_at: Timestamp, step: &mut Step) {
         let page = page_of(hash);
         let accounts = &self.pages[usize::from(page.0)];
         let armed: Vec<usize> = accounts.with_hash(hash).filter(|&at| accounts.get(at).armed == time).collect();
@@ -184,9 +190,9 @@ impl Engine {
             self.account_mut(page, at).armed = NEVER;
             let settled = self.account(page, at).settled;
             let due = self.next_change(page, at, settled);
-            if due <= clock {
+            if due <= time {
                 self.mark(page, step);
-                self.settle_from(page, at, due, clock, detected_at, step);
+                self.settle_from(page, at, due, time, detected_at, step);
             } else {
                 self.arm(page, at, due);
             }

@@ -8,6 +8,7 @@ use super::{
     accounts::PageId,
     judge::{Judge, Verdict},
     layout::Layout,
+    numbers::reaches,
 };
 use crate::model::{Cause, Change, Op, SegmentId, SegmentSince, Standing, TierGained, TierId, Timestamp, Transition};
 
@@ -52,7 +53,7 @@ impl Engine {
         if was.as_ref() != to.tier.map(|tier| self.tier_name(tier)).as_ref() {
             let up = to.tier.is_some_and(|to| from.tier.is_none_or(|from| to < from));
             let cause = cause.unwrap_or_else(|| judge.cause_of_tier(from.tier, to.tier));
-            let mark = self.mark_crossed(from.tier, to.tier, up);
+            let mark = if up { self.mark_reached(to.tier, cause) } else { self.mark_missed(from.tier, judge.intent()) };
             let transition = Transition::Tier { from: was, to: to.tier.map(|tier| self.tier_name(tier)), up };
             transitions.push((transition, cause, mark));
         }
@@ -69,11 +70,17 @@ impl Engine {
         transitions
     }
 
-    /// A rise crosses the enter mark of the tier that is gained, a fall the exit mark of the one
-    /// that is lost.
-    fn mark_crossed(&self, from: Option<TierId>, to: Option<TierId>, up: bool) -> Option<f64> {
-        let band = |tier: Option<TierId>| self.model.tiers()[usize::from(tier?.0)].intent;
-        if up { band(to).map(|band| band.enter()) } else { band(from).map(|band| band.exit()) }
+    /// The enter mark of a tier that was gained, if events may have brought intent there: what
+    /// attributes or the passing of time raise crosses no mark.
+    fn mark_reached(&self, gained: Option<TierId>, cause: Cause) -> Option<f64> {
+        let band = self.model.tiers()[usize::from(gained?.0)].intent?;
+        matches!(cause, Cause::Signal | Cause::Model).then_some(band.enter())
+    }
+
+    /// The exit mark of a tier that was lost, if intent lies below it.
+    fn mark_missed(&self, lost: Option<TierId>, intent: f64) -> Option<f64> {
+        let band = self.model.tiers()[usize::from(lost?.0)].intent?;
+        (!reaches(intent, band.exit())).then_some(band.exit())
     }
 
     fn tier_name(&self, tier: TierId) -> Arc<str> {
@@ -148,6 +155,15 @@ impl Engine {
         // An account that comes back before its eviction is committed was not evicted.
         step.evicted.retain(|evicted| **evicted != *account);
         step.standings.push(self.standing(page, at, time, intent, next));
+    }
+
+    /// Publishes the standing of an account that has one and whose suppression changed nothing but
+    /// who masks it.
+    pub(super) fn stand_still(&self, page: PageId, at: usize, time: Timestamp, step: &mut Step) {
+        if self.last_published(page, at).0 > 0 {
+            let (intent, next) = (self.reading(page, at).intent(time), self.next_change(page, at, time));
+            step.standings.push(self.standing(page, at, time, intent, next));
+        }
     }
 
     /// The last sequence (0 if nothing was ever published), and since when the tier is what it is.
