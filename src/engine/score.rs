@@ -23,7 +23,8 @@ pub struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Intent in points at `at`, which no event of the account is later than.
     pub fn intent(&self, at: Timestamp) -> f64 {
-        self.account.runs(self.layout).map(|(slot, run)| self.run_points(slot, run, at)).sum()
+        // Not `sum()`: it begins at -0.0, and that is what an account without points would show.
+        self.account.runs(self.layout).fold(0.0, |points, (slot, run)| points + self.run_points(slot, run, at))
     }
 
     /// Contribution of one signal at `at`.

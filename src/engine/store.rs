@@ -177,7 +177,9 @@ impl Engine {
         let mut at = 0;
         while at < self.pages[at_page].accounts().len() {
             let faded = faded_at(&self.reading(page, at));
-            if faded <= clock && !self.retired.contains_key(&*self.account(page, at).name) {
+            // A timer that is due may still turn a `not` true.
+            let due = self.account(page, at).armed <= clock;
+            if faded <= clock && !due && !self.retired.contains_key(&*self.account(page, at).name) {
                 self.evict(page, at, step);
             } else {
                 fades_at = fades_at.min(faded);
