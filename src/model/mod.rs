@@ -13,7 +13,7 @@ pub use event::{Attributes, Event, EventId, Facts, Hit, PersonId};
 pub use matching::{Field, Glob, KeyId, Matcher, Test, Truth};
 pub use rule::{Leaf, Rule};
 pub use scoring::{
-    Band, Criterion, DistinctId, DistinctSet, Fact, FactId, Fit, Grades, Keys, Model, ModelError, ModelId, ModelParts,
-    Scoring, Segment, SegmentId, Signal, SignalId, Suppression, Tier, TierId,
+    Band, Criterion, DistinctId, DistinctSet, Fact, FactId, Fit, Grades, Keys, LEAST_MARK, Model, ModelError, ModelId,
+    ModelParts, Scoring, Segment, SegmentId, Signal, SignalId, Suppression, Tier, TierId,
 };
 pub use time::{HalfLife, Span, Timestamp};

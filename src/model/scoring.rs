@@ -100,7 +100,11 @@ pub struct Fit {
     pub grades: Option<Grades>,
 }
 
-/// The two marks of a tier, in points: `enter > exit > 0`.
+/// The lowest mark in points. Scores are compared after rounding to 1e-9 points, so nothing would
+/// ever lie below a lower one.
+pub const LEAST_MARK: f64 = 1e-9;
+
+/// The two marks of a tier, in points: `enter > exit >= LEAST_MARK`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Band {
     enter: f64,
@@ -108,9 +112,9 @@ pub struct Band {
 }
 
 impl Band {
-    /// The band, if both marks are finite and `enter > exit > 0`.
+    /// The band, if both marks are finite and `enter > exit >= LEAST_MARK`.
     pub fn new(enter: f64, exit: f64) -> Option<Self> {
-        (enter.is_finite() && enter > exit && exit > 0.0).then_some(Self { enter, exit })
+        (enter.is_finite() && enter > exit && exit >= LEAST_MARK).then_some(Self { enter, exit })
     }
     /// Where the tier is gained.
     pub fn enter(self) -> f64 {
@@ -184,6 +188,8 @@ pub enum ModelError {
     Twice { list: &'static str, name: Arc<str> },
     #[error("{what} of `{name}` is {value}; it must be greater than 0")]
     NotPositive { what: &'static str, name: Arc<str>, value: f64 },
+    #[error("{what} of `{name}` is {value}; it must be at least {LEAST_MARK}, the precision of comparisons")]
+    LowMark { what: &'static str, name: Arc<str>, value: f64 },
     #[error("a count in the rule of `{name}` is 0; it must be at least 1")]
     ZeroCount { name: Arc<str> },
     #[error("a window in `{name}` is 0")]
@@ -367,6 +373,10 @@ fn check_numbers(parts: &ModelParts) -> Result<(), ModelError> {
             check_count(&signal.name, u32::from(set.keep))?;
         }
     }
+    for set in &parts.distinct_sets {
+        let counted = parts.signals.get(usize::from(set.signal.0));
+        counted.ok_or_else(|| ModelError::Dangling { name: set.field_name.clone() })?;
+    }
     for criterion in &parts.fit.criteria {
         positive("points", &criterion.name, criterion.points)?;
         check_fact(parts, &criterion.name, criterion.fact)?;
@@ -403,9 +413,9 @@ fn check_leaf(parts: &ModelParts, name: &Arc<str>, leaf: &Leaf) -> Result<(), Mo
         }
         Leaf::Score { signal, min } => {
             parts.signals.get(usize::from(signal.0)).ok_or_else(dangling)?;
-            positive("the least score", name, min)
+            check_mark("the least score", name, min)
         }
-        Leaf::Intent { min } => positive("the least intent", name, min),
+        Leaf::Intent { min } => check_mark("the least intent", name, min),
         Leaf::Fit { .. } => Ok(()),
         Leaf::Attribute(fact) => check_fact(parts, name, fact),
     }
@@ -425,6 +435,14 @@ fn check_count(name: &Arc<str>, count: u32) -> Result<(), ModelError> {
         0 => Err(ModelError::ZeroCount { name: name.clone() }),
         1..=Model::MAX_COUNT => Ok(()),
         _ => Err(ModelError::CountTooHigh { name: name.clone(), count, limit: Model::MAX_COUNT }),
+    }
+}
+
+fn check_mark(what: &'static str, name: &Arc<str>, value: f64) -> Result<(), ModelError> {
+    if value.is_finite() && value >= LEAST_MARK {
+        Ok(())
+    } else {
+        Err(ModelError::LowMark { what, name: name.clone(), value })
     }
 }
 

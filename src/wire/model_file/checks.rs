@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use serde_saphyr::Spanned;
 
 use crate::{
-    model::Span,
+    model::{LEAST_MARK, Span},
     wire::{
         time::parse_span,
         yaml::{Place, Problem},
@@ -63,13 +63,15 @@ impl Names {
     }
 }
 
-/// An amount of points: finite, above 0, at most a million. `help` is for what is not above 0.
+/// An amount of points: from the precision of comparisons to a million. `help` is for what is not
+/// above 0.
 pub fn amount(raw: &Spanned<f64>, what: &str, help: &str) -> Result<f64, Problem> {
     let value = raw.value;
-    if value > 0.0 && value <= MAX_AMOUNT {
+    if (LEAST_MARK..=MAX_AMOUNT).contains(&value) {
         return Ok(value);
     }
-    let problem = Problem::new(Place::of(raw), format!("{what} is {value}, but must be above 0, at most {MAX_AMOUNT}"));
+    let message = if value <= 0.0 { "above 0".to_owned() } else { format!("from {LEAST_MARK} to {MAX_AMOUNT}") };
+    let problem = Problem::new(Place::of(raw), format!("{what} is {value}, but must be {message}"));
     Err(if value <= 0.0 && !help.is_empty() { problem.help(help) } else { problem })
 }
 
