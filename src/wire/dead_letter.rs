@@ -63,6 +63,9 @@ impl Fault {
     }
 }
 
+/// The most characters of a message.
+const LONGEST_MESSAGE: usize = 300;
+
 /// What is wrong with a record.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rejected {
@@ -74,9 +77,21 @@ pub struct Rejected {
 }
 
 impl Rejected {
-    /// Something is wrong at `path`.
-    pub fn new(fault: Fault, path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { fault, path: path.into(), message: message.into() }
+    /// Something is wrong at `path`. The message may quote the record: it is cut to a length that
+    /// fits a header, and control characters in it are escaped so that they cannot steer a terminal.
+    pub fn new(fault: Fault, path: impl Into<String>, message: impl AsRef<str>) -> Self {
+        let mut text = String::new();
+        for (at, char) in message.as_ref().chars().enumerate() {
+            match char {
+                _ if at == LONGEST_MESSAGE => {
+                    text.push('\u{2026}');
+                    break;
+                }
+                char if char.is_control() => text.extend(char.escape_default()),
+                char => text.push(char),
+            }
+        }
+        Self { fault, path: path.into(), message: text }
     }
 }
 
@@ -147,6 +162,14 @@ mod tests {
         );
         let without_time = dead_letter(&Record { time: None, key: None, ..record }, "t", &rejected);
         assert!(without_time.key.is_none() && without_time.headers.len() == 6);
+    }
+
+    #[test]
+    fn a_message_is_short_and_tame() {
+        let message = |text: &str| Rejected::new(Fault::BadTime, "$.time", text).message;
+        assert_eq!(message("`\u{1b}[2J\u{e4}`"), "`\\u{1b}[2J\u{e4}`");
+        assert_eq!(message(&"x".repeat(300)), "x".repeat(300));
+        assert_eq!(message(&"x".repeat(1000)), "x".repeat(300) + "\u{2026}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub mod attributes;
 pub mod change;
 pub mod dead_letter;
 pub mod event;
-mod fields;
+pub mod fields;
 pub mod model_file;
 pub mod page;
 pub mod standing;
