@@ -97,10 +97,16 @@ fn test(RawCase { name, events, expect }: RawCase, model: &Model) -> Result<Mode
         return Err(Problem::new(Place::of(&expect), "the test expects nothing").help("list at least one expectation"));
     }
     let account = only_account(&events, &expect.value);
+    let places: Vec<Place> = events.iter().map(Place::of).collect();
     let inputs = events.into_iter().map(|event| input(event, account.as_ref()));
     let mut inputs = inputs.collect::<Result<Vec<_>, _>>()?;
     let expectations = expect.value.into_iter().map(|raw| expectation(raw, account.as_ref(), model));
     let mut expectations = expectations.collect::<Result<Vec<_>, _>>()?;
+    let last = expectations.iter().map(|expectation| expectation.at).max();
+    if let Some((place, _)) = places.into_iter().zip(&inputs).find(|(_, input)| Some(input.at) > last) {
+        let problem = Problem::new(place, "this happens after the last expectation");
+        return Err(problem.help("expect something at its time or later, or drop the line"));
+    }
     inputs.sort_by_key(|input| input.at);
     expectations.sort_by_key(|expectation| expectation.at);
     Ok(ModelTest { line: Place::of(&name).line, name: name.value, inputs, expectations })

@@ -179,6 +179,7 @@ fn every_mistake_has_its_place_and_its_advice() {
         ("times: 4", "time: now", "25: {", "has no `time`", "`at` says when"),
         ("times: 4", "attributes: {}", "25: {", "`type` stands beside `attributes`", "write two"),
         ("at: 0s, ", "", "25: {", "this line has no `at`", "add `at: 0s`"),
+        ("at: 0s, ", "at: 2m, ", "25: {", "after the last expectation", "or drop the line"),
         ("at: 1m", "at: 1", "27: 1,", "`1` is not a duration", ""),
         ("tier: low, ch", "tier: lo, ch", "27: lo", "no tier `lo`", "did you mean `low`?"),
         ("none -> low", "none to low", "27: none to low", "`none to low` is not a change", "enter SEGMENT"),
