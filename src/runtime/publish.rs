@@ -83,7 +83,7 @@ impl Publisher {
 
     /// A transaction is committed: what its partitions caused may be seen.
     pub fn committed<'a>(&mut self, partitions: impl Iterator<Item = &'a mut Owned>, took: Duration, at: Timestamp) {
-        self.metrics.committed(took, at);
+        self.metrics.committed(took);
         for owned in partitions {
             let (step, tally) = owned.take_committed();
             self.metrics.record(&step, &tally, at);
