@@ -1,13 +1,15 @@
 //! What the integration tests and benchmarks need around Tidemark: a real Kafka broker, topics to
-//! fill and to read, and the `tidemark` binary as a child process.
+//! fill and to read, a real Prometheus, and the `tidemark` binary as a child process.
 //!
 //! Benchmarks include it by path: `#[path = "../tests/support/mod.rs"] mod support;`.
 
 // Every test binary compiles this module for itself and uses another part of it.
 #![allow(dead_code)]
 
+pub mod dashboard;
 pub mod deployment;
 pub mod kafka;
+pub mod prometheus;
 pub mod tidemark;
 pub mod topics;
 pub mod visits;
