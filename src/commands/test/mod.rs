@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
 mod case;
@@ -42,7 +41,7 @@ fn run_all(path: &Path, loaded: &LoadedModel, tests: &[&ModelTest]) -> usize {
     println!("running {} tests of {path} (model {}, digest {})", tests.len(), id.name, id.digest);
     let mut failed = Vec::new();
     for test in tests {
-        let differences = case::run(test, &Arc::clone(&loaded.model));
+        let differences = case::run(test, &loaded.model);
         println!("test {} ... {}", test.name, if differences.is_empty() { "ok" } else { "FAILED" });
         if !differences.is_empty() {
             failed.push((test, differences));
