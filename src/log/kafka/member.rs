@@ -18,7 +18,7 @@ use super::{
     Topics,
     config::{ANSWER_WITHIN, KafkaConfig},
     fault,
-    native::{self, Callbacks, Kind, Message, Polled},
+    native::{self, Callbacks, Identity, Kind, Message, Polled},
 };
 use crate::{
     log::{Committed, Fetched, InputId, LogError, Offset, Partition, Progress, Record},
@@ -89,7 +89,9 @@ impl Member {
                     break;
                 }
                 Kind::Revoked => {
-                    handle(Fetched::Revoked { lost: self.consumer.assignment_lost() });
+                    // The library forgets to say so when the member was dropped with this unanswered.
+                    let lost = self.consumer.assignment_lost() || self.identity().is_none();
+                    handle(Fetched::Revoked { lost });
                     break;
                 }
                 Kind::Fault(found) => match fault::of_consumer(&found) {
@@ -175,16 +177,21 @@ impl Member {
         if let Some(stray) = progress.iter().find(|one| self.taken.next(one.input, one.partition).is_none()) {
             return Err(format!("partition {} is not taken up", stray.partition.0));
         }
-        let before = native::identity(&self.consumer).filter(|now| now.generation >= 0 && !now.member.is_empty());
+        let before = self.identity();
         let proof = self.consumer.group_metadata();
         // The proof itself cannot be looked into. What is the same before and after is what it holds:
         // a member that is dropped comes back under another generation or id.
-        match (before, proof, native::identity(&self.consumer)) {
+        match (before, proof, self.identity()) {
             (Some(before), Some(proof), Some(after)) if before == after && !self.consumer.assignment_lost() => {
                 Ok(proof)
             }
             _ => Err("this worker is no member of the group any more".into()),
         }
+    }
+
+    /// Who this member is; nothing while it is outside of the group.
+    fn identity(&self) -> Option<Identity> {
+        native::identity(&self.consumer).filter(|now| now.generation >= 0 && !now.member.is_empty())
     }
 
     /// The clients, to be closed elsewhere.

@@ -252,7 +252,8 @@ impl<'a> Attempt<'a> {
                 }
             }
             Kind::Fault(fault) if fault.fatal => {
-                return Err(Failure::replace(format!("writing: {}", fault.text)));
+                let code = self.producer.client().fatal_error().map_or(fault.code, |(code, _)| code);
+                return Err(fatal("writing", code, &fault.text));
             }
             Kind::Fault(fault) => tracing::warn!(target: "kafka", code = ?fault.code, "{}", fault.text),
             _ => {}
@@ -301,10 +302,7 @@ impl Failure {
 /// What an error of the library means; one that says nothing of itself is fatal.
 fn classify(what: &str, error: &KafkaError) -> Failure {
     match error {
-        KafkaError::Transaction(inner) if inner.is_fatal() && is_fenced(inner.code()) => Failure::replace(format!(
-            "{what}: {inner}: the broker gave up on the transaction, or another process uses the same \
-                 `kafka.instance`"
-        )),
+        KafkaError::Transaction(inner) if inner.is_fatal() => fatal(what, inner.code(), inner),
         KafkaError::Transaction(inner) if inner.txn_requires_abort() => Failure::abort(format!("{what}: {inner}")),
         // Refused before it was sent; the transaction itself is sound.
         KafkaError::MessageProduction(_) => Failure::abort(format!("{what}: {error}")),
@@ -312,8 +310,14 @@ fn classify(what: &str, error: &KafkaError) -> Failure {
     }
 }
 
-fn is_fenced(code: Code) -> bool {
-    matches!(code, Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced)
+fn fatal(what: &str, code: Code, reason: impl Display) -> Failure {
+    if matches!(code, Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced) {
+        return Failure::replace(format!(
+            "{what}: {reason} (the broker gave up on the transaction, or another process runs under the same \
+             `kafka.instance`)"
+        ));
+    }
+    Failure::replace(format!("{what}: {reason}"))
 }
 
 fn undelivered(report: &Message<'_>, code: Code) -> Failure {
