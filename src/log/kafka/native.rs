@@ -36,7 +36,10 @@ impl ClientContext for Callbacks {
     }
 
     fn error(&self, error: rdkafka::error::KafkaError, text: &str) {
-        tracing::warn!(target: "kafka", %error, "{text}");
+        // While a consumer is being closed, the wrapper takes the end of a partition for an error.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(target: "kafka", %error, "{text}");
+        }
     }
 
     // Nobody asks for statistics; the default would parse and print them.
