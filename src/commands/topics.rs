@@ -35,10 +35,14 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
             writeln!(std::io::stdout(), "created {topic}")?;
         }
     }
-    let findings = check_topics(kafka, checkpoint).map_err(failure)?;
+    Ok(if report(&settings)? { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
+}
+
+/// Prints how the topics are; whether all of them are as they must be.
+pub fn report(settings: &Settings) -> Result<bool, Failure> {
+    let findings = check_topics(&settings.kafka, settings.checkpoint_interval).map_err(failure)?;
     write!(std::io::stdout(), "{}", table(&findings))?;
-    let fine = findings.iter().all(Finding::is_fine);
-    Ok(if fine { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
+    Ok(findings.iter().all(Finding::is_fine))
 }
 
 /// The number of partitions that all topics have. A refusal shows what is missing or wrong.
@@ -62,7 +66,7 @@ fn failure(error: SurveyError) -> Failure {
 }
 
 /// The findings as a table, with what to say about a topic below its line.
-pub fn table(findings: &[Finding]) -> String {
+fn table(findings: &[Finding]) -> String {
     let width = findings.iter().map(|finding| finding.topic.len()).max().unwrap_or(0).max(5);
     let mut text = format!("{:width$}  {:15}  {:>10}  VERDICT\n", "TOPIC", "FOR", "PARTITIONS");
     for finding in findings {

@@ -136,7 +136,7 @@ impl KafkaConfig {
     }
 
     /// The largest record that a writer sends, in bytes; the library's default unless configured.
-    pub(super) fn record_bytes_max(&self) -> u64 {
+    pub fn record_bytes_max(&self) -> u64 {
         self.properties.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(1_000_000)
     }
 

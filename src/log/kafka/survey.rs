@@ -17,7 +17,7 @@ use super::{
 };
 
 /// How long a broker may take to answer before it counts as unreachable.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 /// Partitions of new topics if nothing else says how many: they cannot be changed later.
 const PARTITIONS: i32 = 12;
 
