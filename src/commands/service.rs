@@ -41,8 +41,6 @@ pub struct Running {
     http: Option<oneshot::Sender<()>>,
     /// Where HTTP is served.
     pub address: SocketAddr,
-    /// What the workers have committed.
-    pub view: Arc<View>,
 }
 
 /// Starts `workers` workers and serves HTTP on `listener`.
@@ -70,7 +68,7 @@ where
     let address = listener.local_addr()?;
     let http = serve(&runtime, &shared, queries, listener)?;
     let service = Service::start(&shared, questions, clock, connect);
-    Ok(Running { service, runtime, http: Some(http), address, view: shared.view })
+    Ok(Running { service, runtime, http: Some(http), address })
 }
 
 fn metrics(model: &Model) -> anyhow::Result<Metrics> {

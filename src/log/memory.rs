@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     Committed, Fetched, InputId, Inputs, Log, LogError, Offset, Output, OutputTopic, Partition, Record, Restoring,
-    Table, TableReader, Transaction,
+    Table, TableReader, TakeRow, Transaction,
 };
 use crate::model::Timestamp;
 
@@ -299,11 +299,7 @@ impl Log for MemoryLog {
 pub struct MemoryTables(Vec<(Table, Output)>);
 
 impl TableReader for MemoryTables {
-    fn read(
-        &mut self,
-        _wait: Duration,
-        handle: &mut dyn FnMut(Table, &[u8], Option<&[u8]>),
-    ) -> Result<Restoring, LogError> {
+    fn read(&mut self, _wait: Duration, handle: &mut TakeRow<'_>) -> Result<Restoring, LogError> {
         for (table, output) in self.0.drain(..) {
             handle(table, output.key.as_deref().unwrap_or_default(), output.value.as_deref());
         }

@@ -157,16 +157,15 @@ pub enum Restoring {
     Done,
 }
 
+/// Takes a record of a table: its key, and its value unless it is a tombstone.
+pub type TakeRow<'a> = dyn FnMut(Table, &[u8], Option<&[u8]>) + 'a;
+
 /// Reads one partition's tables from their start to the end that they had when it was opened.
 /// The end is the read-uncommitted one, and reading waits until every transaction below it is
 /// decided: a commit is acknowledged before its markers land.
 pub trait TableReader {
     /// Delivers what is there, waiting at most `wait`; the value is nothing for a tombstone.
-    fn read(
-        &mut self,
-        wait: Duration,
-        handle: &mut dyn FnMut(Table, &[u8], Option<&[u8]>),
-    ) -> Result<Restoring, LogError>;
+    fn read(&mut self, wait: Duration, handle: &mut TakeRow<'_>) -> Result<Restoring, LogError>;
 }
 
 /// A log that a group of workers shares.

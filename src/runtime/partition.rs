@@ -21,6 +21,8 @@ use crate::{
 
 /// Due timers that one record or one turn may fire; the rest follow in the next.
 const TIMERS_AT_ONCE: usize = 1024;
+/// Pages that one turn judges afresh after a change of the model.
+const PAGES_JUDGED_AT_ONCE: usize = 16;
 /// Changes that may wait for a commit before due timers are held back.
 const CHANGES_WAITING: usize = 8192;
 
@@ -183,7 +185,9 @@ impl Owned {
             }
             Ok(Meaning::Event(_) | Meaning::Attributes(_)) => {}
             Ok(Meaning::Ignored(reason)) => self.tally.ignore(reason),
-            Err(rejected) => self.reject(record, &rejected),
+            Err(rejected) if mode == Mode::Live => self.reject(record, &rejected),
+            // It was buried when it was read for the first time.
+            Err(_) => {}
         }
         self.note_touched();
         self.positions[usize::from(record.input.0)] = record.offset.next();
@@ -303,20 +307,29 @@ impl Owned {
         }
     }
 
-    /// Judges one more page afresh after a change of the model. Returns whether any is left.
-    pub fn judge_afresh(&mut self, wall: Timestamp) -> bool {
+    /// Judges some more pages afresh after a change of the model.
+    pub fn judge_afresh(&mut self, wall: Timestamp) {
         let now = self.clock.advance(wall);
-        if now < Timestamp::EARLIEST || self.step.changes.len() >= CHANGES_WAITING {
-            return !self.stale.is_empty();
+        if now < Timestamp::EARLIEST {
+            return;
         }
-        if let Some(page) = self.stale.pop() {
+        for _ in 0..PAGES_JUDGED_AT_ONCE {
+            if self.step.changes.len() >= CHANGES_WAITING {
+                return;
+            }
+            let Some(page) = self.stale.pop() else { break };
             self.engine.judge_afresh(page, now, wall, &mut self.step);
             self.note_touched();
             self.moved = true;
         }
-        if self.stale.is_empty() {
+        if self.stale.is_empty() && self.model_changed() {
             self.judged_under = self.engine.model().id().digest.to_string();
+            self.moved = true;
         }
+    }
+
+    /// Whether pages wait to be judged afresh.
+    pub fn is_stale(&self) -> bool {
         !self.stale.is_empty()
     }
 
@@ -357,7 +370,7 @@ impl Owned {
 
     /// Whether there is anything to commit.
     pub fn has_work(&self) -> bool {
-        self.moved || !self.step.changes.is_empty() || !self.dead_letters.is_empty()
+        self.phase == Phase::Live && (self.moved || !self.step.changes.is_empty())
     }
 
     /// Progress of all inputs, to be committed under the name `commit`, with topics of so many

@@ -166,12 +166,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn fetch(&mut self) -> Result<Vec<Group>, LogError> {
         let wait = self.idle_time();
-        let (wall, mut group) = (self.clock.wall(), Vec::new());
-        let Self { log, partitions, intake, .. } = self;
+        // Read when the first record is there: the wait may be long, and a record is never recorded
+        // after the wall clock that it is judged by.
+        let (mut wall, mut group) = (None, Vec::new());
+        let Self { log, partitions, intake, clock, .. } = self;
         log.poll(wait, RECORDS_AT_ONCE, &mut |fetched| match fetched {
             Fetched::Record(record) => {
                 if let Some(owned) = partitions.get_mut(&record.partition) {
-                    owned.take(&record, intake, wall);
+                    owned.take(&record, intake, *wall.get_or_insert_with(|| clock.wall()));
                 }
             }
             Fetched::AtEnd(input, partition) => {
@@ -211,10 +213,13 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// How long nothing needs doing, if no record comes.
     fn idle_time(&self) -> Duration {
-        if !self.restores.is_empty() || self.untaken.is_some() {
+        if !self.restores.is_empty() || self.partitions.values().any(Owned::is_stale) {
             return Duration::ZERO;
         }
         let now = self.clock.monotonic();
+        if let Some((_, retry_at)) = &self.untaken {
+            return WAIT_MAX.min(retry_at.saturating_sub(now));
+        }
         let due = self.commit_due_at().map_or(WAIT_MAX, |due| due.saturating_sub(now));
         let live = self.partitions.values().filter(|owned| owned.phase == Phase::Live && owned.clock.at_head());
         let timers = live.filter_map(|owned| owned.engine.next_deadline());
@@ -367,6 +372,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         self.publisher.live(owned);
         tracing::info!(target: "worker", partition = partition.0, accounts = owned.engine.len(), "live");
         let deliver: Vec<_> = delivering(owned).collect();
+        self.paused.retain(|(_, held)| *held != partition);
         self.log.resume(&deliver)
     }
 

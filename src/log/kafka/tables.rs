@@ -18,7 +18,7 @@ use super::{
     member::PolledConsumer,
     native::{Callbacks, Kind, Polled},
 };
-use crate::log::{LogError, Offset, Partition, Restoring, Table, TableReader};
+use crate::log::{LogError, Offset, Partition, Restoring, Table, TableReader, TakeRow};
 
 /// Records delivered by one call at most, so that the caller serves its group in between.
 const RECORDS_MAX: usize = 10_000;
@@ -74,11 +74,7 @@ fn reached(pending: &mut Vec<Pending>, topic: &str, next: i64) {
 }
 
 impl TableReader for KafkaTables {
-    fn read(
-        &mut self,
-        wait: Duration,
-        handle: &mut dyn FnMut(Table, &[u8], Option<&[u8]>),
-    ) -> Result<Restoring, LogError> {
+    fn read(&mut self, wait: Duration, handle: &mut TakeRow<'_>) -> Result<Restoring, LogError> {
         let Some(consumer) = &self.consumer else { return Ok(Restoring::Done) };
         let deadline = Instant::now() + wait;
         let mut delivered = 0;
