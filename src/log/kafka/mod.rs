@@ -17,6 +17,7 @@ mod config;
 mod fault;
 mod member;
 mod names;
+#[expect(unsafe_code, reason = "calls the client library past its safe wrapper")]
 mod native;
 mod properties;
 mod rules;
