@@ -72,7 +72,7 @@ fn worker_settings(settings: &Settings, partitions: i32) -> WorkerSettings {
         commit_interval_min: settings.commit.min_interval,
         commit_records_max: settings.commit.max_records,
         page_bytes_max: PAGE_BYTES_MAX,
-        source: format!("tidemark/{}", settings.kafka.group).into(),
+        source: format!("/tidemark/{}", settings.kafka.group).into(),
         run: format!("{:x}-{started:x}", std::process::id()).into(),
     }
 }
