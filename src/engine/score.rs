@@ -12,6 +12,10 @@ use crate::model::{DistinctId, Facts, FitScore, Model, Reason, Scoring, Signal, 
 /// Longest list of reasons that a change carries.
 const REASONS: usize = 5;
 
+/// Points that no reported level is taken to exceed: until that much would have faded, a small new
+/// level must be remembered, since a late older one could stand in its place.
+const LARGEST_LEVEL: f64 = 1e6;
+
 /// One account under one model: reads, never writes.
 #[derive(Clone, Copy)]
 pub struct Reading<'a> {
@@ -244,18 +248,22 @@ pub fn faded_at(reading: &Reading<'_>) -> Timestamp {
         return NEVER;
     }
     let ends = reading.account.runs(reading.layout).map(|(slot, run)| match reading.layout.kind(slot) {
-        SlotKind::Sum(signal) | SlotKind::Level(signal) => fading_end(reading.model.signal(signal), run),
+        SlotKind::Sum(signal) => fading_end(reading.model.signal(signal), run, 0.0),
+        SlotKind::Level(signal) => fading_end(reading.model.signal(signal), run, LARGEST_LEVEL),
         SlotKind::Times { .. } | SlotKind::Seen { .. } => Tag(run[0]).time() + reading.layout.window(slot),
-        SlotKind::Facts | SlotKind::Standing | SlotKind::Member(_) | SlotKind::Gained(_) => Timestamp::MIN,
+        // A sequence begins again from the time, which must have passed the last one.
+        SlotKind::Standing => Timestamp::from_millis((run[1] as i64).saturating_add(1)),
+        SlotKind::Facts | SlotKind::Member(_) | SlotKind::Gained(_) => Timestamp::MIN,
     });
     ends.max().unwrap_or(Timestamp::MIN).max(reading.account.settled)
 }
 
-fn fading_end(signal: &Signal, run: &[u64]) -> Timestamp {
+/// When the run, taken for at least so many points, has faded to nothing.
+fn fading_end(signal: &Signal, run: &[u64], at_least: f64) -> Timestamp {
     let (Scoring::Additive { half_life } | Scoring::Level { half_life, .. }) = signal.scoring else {
         return Timestamp::MIN;
     };
-    let points = signal.points * f64::from_bits(run[1]);
+    let points = (signal.points * f64::from_bits(run[1])).max(at_least);
     let left = if points > 0.0 { time_to_fade(points, FADED_POINTS, half_life) } else { 0 };
     Timestamp::from_millis(Tag(run[0]).time().millis().saturating_add(left))
 }
