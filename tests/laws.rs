@@ -33,12 +33,7 @@ proptest! {
     fn the_published_history_follows_from_all_events(model in models(), records in histories(24)) {
         let model = Arc::new(model);
         let step = lazy_run(&model, &records);
-        for account in 0..ACCOUNTS {
-            let mut oracle = Oracle::new(&model, GRACE_MS);
-            for record in records.iter().filter(|record| record.account == account) {
-                oracle.apply(record);
-            }
-            oracle.settle(end_of(&records));
+        for (account, oracle) in oracles(&model, &records).iter().enumerate() {
             prop_assume!(!oracle.close_call());
             let difference = difference(oracle.told(), &of(&step.changes, account));
             prop_assert!(difference.is_none(), "{}: {}", NAMES[account], difference.unwrap_or_default());
@@ -153,6 +148,24 @@ proptest! {
         prop_assert_eq!(all_images(&without), all_images(&never_had));
     }
 
+    /// But for what an account that had faded to nothing no longer knows: its last sequence, and how
+    /// often it was seen before.
+    #[test]
+    fn evictions_do_not_show(
+        model in models(),
+        records in histories(24),
+        deeds in prop::collection::vec(deeds(), 24),
+    ) {
+        prop_assume!(!oracles(&model, &records).iter().any(Oracle::close_call));
+        let model = Arc::new(model);
+        let published = run(&model, &records, &calm(&deeds));
+        let plain = |changes: &[Change]| -> Vec<Change> {
+            let forget = |change| Change { intent: 0.0, reasons: [].into(), previous_sequence: None, ..change };
+            by_account(changes).into_iter().map(forget).collect()
+        };
+        prop_assert_eq!(plain(&lazy_history(&model, &records)), plain(&published));
+    }
+
     #[test]
     fn crashes_do_not_show(
         model in models(),
@@ -160,10 +173,20 @@ proptest! {
         deeds in prop::collection::vec(deeds(), 24),
     ) {
         let model = Arc::new(model);
-        let calm: Vec<Deed> = deeds.iter().map(|deed| if let Deed::Crash = deed { Deed::Nothing } else { *deed }).collect();
-        let (expected, published) = (run(&model, &records, &calm), run(&model, &records, &deeds));
+        let (expected, published) = (run(&model, &records, &calm(&deeds)), run(&model, &records, &deeds));
         prop_assert_eq!(by_account(&expected), by_account(&published));
     }
+}
+
+/// The oracle of each account, at the end of the history.
+fn oracles<'m>(model: &'m Model, records: &[Record]) -> Vec<Oracle<'m>> {
+    let of_account = |account| {
+        let mut oracle = Oracle::new(model, GRACE_MS);
+        records.iter().filter(|record| record.account == account).for_each(|record| oracle.apply(record));
+        oracle.settle(end_of(records));
+        oracle
+    };
+    (0..ACCOUNTS).map(of_account).collect()
 }
 
 /// What an engine publishes when it goes on from a stored state.
@@ -193,9 +216,10 @@ enum Deed {
     Look {
         slack_ms: i64,
     },
-    /// The page of an account is swept and stored.
+    /// The page of an account is swept and stored, maybe at the furthest allowed clock.
     Store {
         account: usize,
+        look: bool,
     },
     /// The process dies and restores its state.
     Crash,
@@ -205,9 +229,14 @@ fn deeds() -> impl Strategy<Value = Deed> {
     prop_oneof![
         1 => Just(Deed::Nothing),
         2 => select(vec![0, 1, 3_600_000]).prop_map(|slack_ms| Deed::Look { slack_ms }),
-        3 => (0..ACCOUNTS).prop_map(|account| Deed::Store { account }),
+        3 => (0..ACCOUNTS, any::<bool>()).prop_map(|(account, look)| Deed::Store { account, look }),
         3 => Just(Deed::Crash),
     ]
+}
+
+/// The same without the crashes.
+fn calm(deeds: &[Deed]) -> Vec<Deed> {
+    deeds.iter().map(|deed| if let Deed::Crash = deed { Deed::Nothing } else { *deed }).collect()
 }
 
 /// What survives a crash: committed outputs and state.
@@ -261,7 +290,11 @@ fn run(model: &Arc<Model>, records: &[Record], deeds: &[Deed]) -> Vec<Change> {
                 clock = clock.max(clocks[index] - slack_ms);
                 advance(&mut engine, clock, usize::MAX, &mut step);
             }
-            Deed::Store { account } => {
+            Deed::Store { account, look } => {
+                if look {
+                    clock = clock.max(clocks[index]);
+                    advance(&mut engine, clock, usize::MAX, &mut step);
+                }
                 let page = page(account);
                 engine.sweep(page, Timestamp::from_millis(clock), &mut step);
                 topics.pages.insert(page, (index, images(&engine, page)));

@@ -75,14 +75,16 @@ pub fn histories(len: usize) -> impl Strategy<Value = Vec<Record>> {
     })
 }
 
-/// Random events of one account, each with its record time equal to its own.
+/// Random events of one account, each with its record time equal to its own. Times are whole hours,
+/// so that many events share one.
 pub fn events(len: usize) -> impl Strategy<Value = Vec<Record>> {
     histories(len).prop_map(|mut records| {
         records.retain(|record| matches!(record.body, Body::Event { .. }));
         for record in &mut records {
             record.account = 0;
-            if let Body::Event { time, .. } = record.body {
-                record.recorded = time;
+            if let Body::Event { time, .. } = &mut record.body {
+                *time -= time.rem_euclid(HOUR);
+                record.recorded = *time;
             }
         }
         records

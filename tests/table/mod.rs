@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc};
 use serde_json::{Map, Value, json};
 use tell::{tell_account, tell_changes};
 use tidemark::{
-    engine::{Engine, Mode, Step},
+    engine::{Engine, Mode, PageId, Step},
     model::{Model, Span, Timestamp},
     wire::{
         attributes::AttributeDecoder,
@@ -39,6 +39,8 @@ struct Line {
 enum Deed {
     /// Time passes for all accounts.
     Tick,
+    /// Accounts of which nothing matters any more are forgotten.
+    Sweep,
     Event {
         account: String,
         kind: String,
@@ -120,6 +122,8 @@ impl Line {
         let account = next("the account")?;
         let deed = if account == "tick" {
             Deed::Tick
+        } else if account == "sweep" {
+            Deed::Sweep
         } else {
             let kind = next("what happens")?;
             let words = words.iter().map(|word| word.to_string()).collect();
@@ -166,6 +170,12 @@ impl Stage {
         match &line.deed {
             Deed::Tick => {
                 while self.engine.advance(line.at, 1, line.at, &mut step) {}
+                tell_changes(&step, None, line.at)
+            }
+            Deed::Sweep => {
+                for page in PageId::all() {
+                    self.engine.sweep(page, line.at, &mut step);
+                }
                 tell_changes(&step, None, line.at)
             }
             Deed::Show { account } => tell_account(&self.engine, account, line.at),

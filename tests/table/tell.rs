@@ -18,6 +18,9 @@ pub fn tell_changes(step: &Step, account: Option<&str>, at: Timestamp) -> String
     if step.stats.late > 0 {
         told.push("late".to_owned());
     }
+    if step.stats.evicted > 0 {
+        told.push(format!("{} forgotten", step.stats.evicted));
+    }
     if told.is_empty() { "nothing".to_owned() } else { told.join(", ") }
 }
 
