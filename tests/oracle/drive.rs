@@ -113,6 +113,6 @@ pub fn load(engine: &mut Engine, schema: &Schema, stored: &[Image]) {
     let remap = Remap::new(schema.clone(), engine).expect("this program wrote it");
     for Image { name, settled, tier, ids, words } in stored {
         let image = AccountImage { name, settled: *settled, tier: *tier, ids: *ids, words: words.as_slice().into() };
-        engine.load(&image, &remap);
+        assert!(engine.load(&image, &remap), "{name} is well formed");
     }
 }

@@ -1,0 +1,88 @@
+//! What becomes of accounts when the model changes under them.
+
+use std::sync::Arc;
+
+use tidemark::{
+    engine::{AccountImage, Engine, Mode, PageId, Remap, Step},
+    model::{Band, Change, Event, EventId, Hit, Model, Op, SignalId, Span, Timestamp, Transition},
+    wire::model_file,
+};
+
+const BEFORE: &str = "
+model: before
+version: 1
+signals:
+  - { name: visit, match: { type: visit }, points: 30, half_life: 1d }
+tiers:
+  - { name: hot, intent: { enter: 30, exit: 20 } }
+  - { name: warm, intent: { enter: 10, exit: 5 } }
+segments:
+  - { name: kept, action: alert, signal: visit, count: { min: 1 }, within: 9d }
+  - { name: dropped, action: alert, signal: visit, count: { min: 1 }, within: 9d }
+";
+
+/// The top tier has another name and asks for more, one segment is gone.
+const AFTER: &str = "
+model: after
+version: 2
+signals:
+  - { name: visit, match: { type: visit }, points: 30, half_life: 1d }
+tiers:
+  - { name: burning, intent: { enter: 60, exit: 40 } }
+  - { name: warm, intent: { enter: 10, exit: 5 } }
+segments:
+  - { name: kept, action: alert, signal: visit, count: { min: 1 }, within: 9d }
+";
+
+fn model(text: &str) -> Arc<Model> {
+    model_file::parse(text, "inline").unwrap().model
+}
+
+fn tell(change: &Change) -> String {
+    let name = |tier: &Option<Arc<str>>| tier.as_deref().unwrap_or("none").to_owned();
+    let what = match &change.transition {
+        Transition::Tier { from, to, up } => format!("{} -> {} (up: {up})", name(from), name(to)),
+        Transition::Segment { name, op: Op::Enter } => format!("enters {name}"),
+        Transition::Segment { name, op: Op::Exit } => format!("leaves {name}"),
+    };
+    format!("{what} by {}", change.cause.name())
+}
+
+fn judge_afresh(engine: &mut Engine, clock: Timestamp) -> Vec<String> {
+    let mut step = Step::default();
+    PageId::all().for_each(|page| engine.judge_afresh(page, clock, clock, &mut step));
+    step.changes.iter().map(tell).collect()
+}
+
+#[test]
+fn what_a_new_model_no_longer_has_is_left_once() {
+    let time = Timestamp::from_millis(1_795_000_000_000);
+    let (mut before, mut step) = (Engine::new(model(BEFORE), Span::ZERO), Step::default());
+    let hits = [Hit::Count(SignalId(0))];
+    before.apply(
+        &Event { account: "acme", id: EventId(1), time, recorded: time, hits: &hits },
+        Mode::Live,
+        time,
+        &mut step,
+    );
+    let told: Vec<_> = step.changes.iter().map(tell).collect();
+    assert_eq!(told, ["none -> hot (up: true) by signal", "enters kept by signal", "enters dropped by signal"]);
+
+    let mut after = Engine::new(model(AFTER), Span::ZERO);
+    let remap = Remap::new(before.schema(), &after).unwrap();
+    let images: Vec<AccountImage<'_>> = PageId::all().flat_map(|page| before.images(page)).collect();
+    assert!(images.iter().all(|image| after.load(image, &remap)));
+    let clock = time + Span::seconds(60);
+    assert_eq!(judge_afresh(&mut after, clock), ["hot -> warm (up: true) by model", "leaves dropped by model"]);
+    assert_eq!(judge_afresh(&mut after, clock), Vec::<String>::new());
+}
+
+#[test]
+fn a_mark_below_the_precision_of_comparisons_is_refused() {
+    // Nothing would ever lie below it: the fall would be searched for ever.
+    assert!(Band::new(1.0, 1e-10).is_none());
+    assert!(Band::new(1.0, 1e-9).is_some());
+    let text = AFTER.replace("count: { min: 1 }, within: 9d", "score: { min: 0.0000000001 }");
+    let error = model_file::parse(&text, "inline").unwrap_err().to_string();
+    assert!(error.contains("must be from 0.000000001 to 1000000"), "{error}");
+}
