@@ -79,12 +79,14 @@ impl Load {
 
     fn apply(&mut self, account: usize) {
         self.events += 1;
-        // A thousand events an hour's worth of simulated time apart: 30 days take 720,000.
+        // Five million events take 29 days.
         let time = Timestamp::from_millis(START + self.events as i64 * 500);
         let signal = self.signals[(self.random.next() % self.signals.len() as u64) as usize];
         let hits = [Hit::Count(signal)];
         let event =
             Event { account: &self.names[account], id: EventId(self.random.next()), time, recorded: time, hits: &hits };
+        // As a worker does: the clock follows the records, grace behind.
+        self.engine.advance(time.back(GRACE), 1000, time, &mut self.step);
         self.engine.apply(&event, Mode::Live, time, &mut self.step);
         if self.step.changes.len() > 1000 {
             self.step = Step::default();

@@ -223,6 +223,11 @@ impl Engine {
             self.publish(page, at, due, None, detected_at, step);
             due = self.next_change(page, at, due);
         }
+        let account = self.account_mut(page, at);
+        if account.armed <= until {
+            // Its moment has passed: the entry in the queue will be found stale.
+            account.armed = NEVER;
+        }
         self.arm(page, at, due);
     }
 

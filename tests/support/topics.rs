@@ -220,11 +220,13 @@ pub fn ends(broker: &Broker, topic: &str) -> Vec<i64> {
         .collect()
 }
 
-/// The offset that a group has committed, for every partition; nothing where it has not yet.
+/// The offset that a group has committed, for every partition; nothing where it has not yet, and
+/// while the broker is still finding the group's coordinator.
 pub fn committed(broker: &Broker, group: &str, topic: &str) -> Vec<Option<i64>> {
     let consumer: BaseConsumer = broker.client().set("group.id", group).create().expect("a consumer");
+    let partitions = partition_count(&consumer, topic);
     let mut asked = TopicPartitionList::new();
-    asked.add_partition_range(topic, 0, partition_count(&consumer, topic) - 1);
-    let committed = consumer.committed_offsets(asked, LIMIT).expect("the broker knows the group's offsets");
+    asked.add_partition_range(topic, 0, partitions - 1);
+    let Ok(committed) = consumer.committed_offsets(asked, LIMIT) else { return vec![None; partitions as usize] };
     committed.elements().iter().map(|element| element.offset().to_raw().filter(|&offset| offset >= 0)).collect()
 }
