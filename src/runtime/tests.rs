@@ -96,7 +96,8 @@ fn model() -> Arc<Model> {
 }
 
 fn inputs() -> Inputs {
-    Inputs(vec![("intent.events".into(), InputKind::Events)])
+    // Nobody sends attributes: an input without records must not hold up the other.
+    Inputs(vec![("intent.events".into(), InputKind::Events), ("intent.accounts".into(), InputKind::Accounts)])
 }
 
 fn settings(run: u64) -> WorkerSettings {
@@ -110,7 +111,8 @@ fn settings(run: u64) -> WorkerSettings {
         checkpoint_interval: Duration::from_secs(20),
         commit_interval: Duration::from_millis(1000),
         commit_interval_min: Duration::from_millis(25),
-        commit_records_max: 1000,
+        // Small portions: a restore reads its input again in many of them.
+        commit_records_max: 3,
         page_bytes_max: 900,
         source: "test".into(),
         run: run.to_string().into(),

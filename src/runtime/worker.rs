@@ -169,8 +169,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         // Read when the first record is there: the wait may be long, and a record is never recorded
         // after the wall clock that it is judged by.
         let (mut wall, mut group) = (None, Vec::new());
-        let Self { log, partitions, intake, clock, .. } = self;
-        log.poll(wait, RECORDS_AT_ONCE, &mut |fetched| match fetched {
+        let Self { log, partitions, intake, clock, settings, .. } = self;
+        let most = settings.commit_records_max.clamp(1, RECORDS_AT_ONCE as u64) as usize;
+        log.poll(wait, most, &mut |fetched| match fetched {
             Fetched::Record(record) => {
                 if let Some(owned) = partitions.get_mut(&record.partition) {
                     owned.take(&record, intake, *wall.get_or_insert_with(|| clock.wall()));
@@ -398,7 +399,12 @@ impl<L: Log, C: Clock> Worker<L, C> {
             let waiting: Vec<InputId> = owned.waiting_inputs().collect();
             for input in inputs.ids() {
                 let place = (input, owned.partition);
-                let hold = waiting.contains(&input) || owned.clock.runs_ahead(input);
+                // What is read again silently may come in any order; the clock does not know yet which
+                // inputs have an end near.
+                let hold = match owned.phase {
+                    Phase::Live => owned.clock.runs_ahead(input),
+                    _ => waiting.contains(&input),
+                };
                 match (hold, self.paused.contains(&place)) {
                     (true, false) => pause.push(place),
                     (false, true) => resume.push(place),
