@@ -57,6 +57,11 @@ fn main() {
     let (wall, cpu) = (began.elapsed(), cpu_seconds(tidemark.id()));
     let resident = resident_bytes(tidemark.id());
     tidemark.terminate(Duration::from_secs(30));
+    let changes: i64 = ["intent.tier-changes", "intent.segment-changes"]
+        .iter()
+        .flat_map(|topic| topics::read(&broker, topic, support::topics::Isolation::Committed))
+        .count() as i64;
+    println!("changes  {:.1} per thousand events", changes as f64 * 1e3 / events as f64);
     println!(
         "wall     {:.2} s, joining the group included: {:.0} events/s",
         wall.as_secs_f64(),
@@ -73,8 +78,8 @@ fn configuration(brokers: &str, model: &str, workers: u64) -> String {
     )
 }
 
-/// Uniform accounts, a mix of page views of which some are of the pricing page, a second's worth of
-/// record time for every thousand events, ending now.
+/// Uniform accounts and page views of which one in 256 is of the pricing page, so that there are
+/// about ten changes per thousand events; a second of record time for every thousand, ending now.
 fn preload(broker: &Broker, events: u64, accounts: u64) -> u64 {
     let writer = Writer::plain(broker);
     let now = chrono::Utc::now().timestamp_millis();
@@ -83,7 +88,10 @@ fn preload(broker: &Broker, events: u64, accounts: u64) -> u64 {
         random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
         let account = format!("company-{}.example", (random >> 33) % accounts);
         let at = now - (events - event) as i64;
-        let path = ["/docs/install", "/blog/intent", "/product/tour", "/pricing"][(random >> 24) as usize % 4];
+        let path = match (random >> 24) % 256 {
+            0 => "/pricing",
+            choice => ["/docs/install", "/blog/intent", "/company/about"][choice as usize % 3],
+        };
         let time = tidemark::wire::time::format_rfc3339(tidemark::model::Timestamp::from_millis(at));
         let json = format!(
             r#"{{"id":"e-{event:012}","type":"page_view","account":"{account}","time":"{time}","person":"p-{}","url":"https://www.example.com{path}?utm_source=newsletter","properties":{{"referrer":"https://search.example/","user_agent":"Mozilla/5.0 (X11; Linux x86_64)","status":200}}}}"#,

@@ -1,6 +1,9 @@
 //! Compares the topics with what is needed, and creates those that are missing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication},
@@ -18,6 +21,8 @@ use super::{
 
 /// How long a broker may take to answer before it counts as unreachable.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks for topics that were just created.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Partitions of new topics if nothing else says how many: they cannot be changed later.
 const PARTITIONS: i32 = 12;
 
@@ -80,6 +85,7 @@ pub fn create_topics(
     for finding in &missing {
         survey.create(finding, partitions, creation.replication_factor.unwrap_or(-1))?;
     }
+    survey.await_topics(missing.iter().map(|finding| &finding.topic))?;
     Ok(missing.iter().map(|finding| finding.topic.clone()).collect())
 }
 
@@ -157,6 +163,20 @@ impl<'a> Survey<'a> {
             Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
             Some(Err((_, code))) => Err(failed(code.to_string())),
             None => Err(failed("the broker did not say".into())),
+        }
+    }
+
+    /// A broker acknowledges a topic before it tells of it: waits until it does.
+    fn await_topics<'t>(&self, topics: impl Iterator<Item = &'t Arc<str>> + Clone) -> Result<(), SurveyError> {
+        let deadline = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let metadata =
+                self.admin.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(|error| self.unreachable(error))?;
+            let told = |name: &Arc<str>| metadata.topics().iter().any(|topic| topic.name() == &**name);
+            if topics.clone().all(told) || Instant::now() > deadline {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_AGAIN_AFTER);
         }
     }
 
