@@ -78,24 +78,24 @@ fn configuration(brokers: &str, model: &str, workers: u64) -> String {
     )
 }
 
-/// Uniform accounts and page views of which one in 256 is of the pricing page, so that there are
-/// about ten changes per thousand events; a second of record time for every thousand, ending now.
+/// Uniform accounts of one person each, and page views of which one in 256 is of the pricing page, so
+/// that changes are rare; a second of record time for every thousand events, ending now.
 fn preload(broker: &Broker, events: u64, accounts: u64) -> u64 {
     let writer = Writer::plain(broker);
     let now = chrono::Utc::now().timestamp_millis();
     let (mut random, mut bytes) = (0x9e37_79b9_7f4a_7c15_u64, 0);
     for event in 0..events {
         random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        let account = format!("company-{}.example", (random >> 33) % accounts);
+        let company = (random >> 33) % accounts;
+        let account = format!("company-{company}.example");
         let at = now - (events - event) as i64;
         let path = match (random >> 24) % 256 {
             0 => "/pricing",
-            choice => ["/docs/install", "/blog/intent", "/company/about"][choice as usize % 3],
+            choice => ["/blog/intent", "/company/about"][choice as usize % 2],
         };
         let time = tidemark::wire::time::format_rfc3339(tidemark::model::Timestamp::from_millis(at));
         let json = format!(
-            r#"{{"id":"e-{event:012}","type":"page_view","account":"{account}","time":"{time}","person":"p-{}","url":"https://www.example.com{path}?utm_source=newsletter","properties":{{"referrer":"https://search.example/","user_agent":"Mozilla/5.0 (X11; Linux x86_64)","status":200}}}}"#,
-            random % 7
+            r#"{{"id":"e-{event:012}","type":"page_view","account":"{account}","time":"{time}","person":"p-{company}","url":"https://www.example.com{path}?utm_source=newsletter","properties":{{"referrer":"https://search.example/","user_agent":"Mozilla/5.0 (X11; Linux x86_64)","status":200}}}}"#
         );
         bytes += json.len() as u64;
         let record =
