@@ -20,9 +20,10 @@ pub fn run(arguments: &[&str]) -> Output {
 /// Like [`run`], for a command that must succeed: its standard output.
 pub fn run_well(arguments: &[&str]) -> String {
     let output = run(arguments);
+    let printed = String::from_utf8(output.stdout).expect("standard output is text");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "tidemark {arguments:?} failed ({}):\n{errors}", output.status);
-    String::from_utf8(output.stdout).expect("standard output is text")
+    assert!(output.status.success(), "tidemark {arguments:?} failed ({}):\n{printed}{errors}", output.status);
+    printed
 }
 
 /// The binary, so that it does not outlive the thread that starts it, not even if that is killed.
