@@ -13,7 +13,8 @@ use tidemark::{model::Timestamp, wire::time::format_rfc3339};
 use crate::support::{
     deployment::{Deployment, Plan},
     kafka::Broker,
-    poll_until, tidemark as cli,
+    poll_until,
+    tidemark::{self as cli, Running},
     topics::{self, Isolation, Record, Writer},
     visits,
 };
@@ -60,10 +61,11 @@ fn kills_neither_lose_nor_double_anything() {
     let mut processes = names.map(|name| deployment.start(name));
     for moment in moments(&mut random, change_count(replayed())) {
         support::wait_until(&format!("{moment} offsets of changes"), LIMIT, || {
+            let running = processes.each_mut().map(Running::is_running);
+            assert_eq!(running, [true, true], "{names:?} must not end by themselves");
             (deployment.change_offsets() >= moment).then_some(())
         });
         let victim = random.usize(..names.len());
-        assert!(processes[victim].is_running(), "{} ended by itself", names[victim]);
         processes[victim].kill();
         eprintln!("killed {} at {} offsets of changes", names[victim], deployment.change_offsets());
         processes[victim] = deployment.start(names[victim]);
