@@ -76,7 +76,7 @@ impl Publisher {
         self.status().stopped();
     }
 
-    /// A commit failed, and the worker restores.
+    /// A commit failed.
     pub fn commit_failed(&self) {
         self.metrics.commit_failed();
     }

@@ -290,7 +290,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Some((partitions, _)) => partitions.clone(),
             None => self.partitions.keys().copied().collect(),
         };
-        self.publisher.commit_failed();
         self.publisher.dropped();
         self.partitions.clear();
         self.kept.clear();
@@ -492,7 +491,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return Ok(());
         }
         let began = self.clock.monotonic();
-        self.log.commit(transaction)?;
+        self.log.commit(transaction).inspect_err(|_| self.publisher.commit_failed())?;
         self.last_commit = self.clock.monotonic();
         self.waiting_since = None;
         let took = self.last_commit - began;
