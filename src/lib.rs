@@ -15,6 +15,7 @@
 //! - [`runtime`]: the only loop. A worker is one thread that owns one log and its partitions outright.
 //! - [`view`]: committed standings for readers; single-account questions go to the owning worker.
 //! - [`http`], [`telemetry`], [`settings`], [`commands`]: the service's edge.
+//! - [`drill`]: faults on purpose, for the tests of the promise; nothing of it is in a release build.
 //!
 //! What holds everywhere:
 //!
@@ -28,6 +29,7 @@
 //!   them to it.
 
 pub mod commands;
+pub mod drill;
 pub mod engine;
 pub mod http;
 pub mod log;

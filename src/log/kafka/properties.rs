@@ -100,9 +100,6 @@ fn denial(key: &str) -> Option<&'static str> {
 fn problem(error: KafkaError) -> String {
     match error {
         // The library repeats the value only where it is a choice of a few words.
-        KafkaError::ClientConfig(_, description, ..) if description.contains("not supported in this build") => {
-            format!("{description}. Build with `--features tls` for TLS and SCRAM")
-        }
         KafkaError::ClientConfig(_, description, ..) => description,
         KafkaError::Nul(_) => "contains a zero byte".into(),
         _ => "the client library refuses it".into(),
