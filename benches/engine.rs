@@ -127,7 +127,7 @@ fn pages(c: &mut Criterion) {
     let schema = load.engine.schema();
     let page = PageId(7);
     let accounts = load.engine.images(page).len() as u64;
-    let encode = || page::encode(page, &[], &schema, load.engine.images(page), usize::MAX).remove(0);
+    let encode = || page::encode(page, 0, &[], &schema, load.engine.images(page), usize::MAX).remove(0);
     let bytes = encode();
     let mut group = c.benchmark_group("page");
     group.throughput(Throughput::Elements(accounts));

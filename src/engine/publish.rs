@@ -10,6 +10,7 @@ use super::{
     layout::Layout,
     numbers::reaches,
 };
+use crate::drill::{self, Rule};
 use crate::model::{Cause, Change, Op, SegmentId, SegmentSince, Standing, TierGained, TierId, Timestamp, Transition};
 
 impl Engine {
@@ -130,7 +131,8 @@ impl Engine {
         let account: Arc<str> = (&*self.account(page, at).name).into();
         for (transition, cause, mark) in transitions {
             let previous_sequence = (sequence > 0).then_some(sequence);
-            sequence = (sequence + 1).max(time.millis());
+            let least = if drill::breaks(Rule::SequenceOutlivesEviction) { 1 } else { time.millis() };
+            sequence = (sequence + 1).max(least);
             if let Transition::Tier { .. } = transition {
                 since = Some(time);
             }

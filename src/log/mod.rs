@@ -10,6 +10,7 @@ use crate::model::Timestamp;
 pub mod file;
 pub mod kafka;
 pub mod memory;
+pub mod protocol;
 
 /// A partition number; every topic has the same number of partitions, and a worker owns the same
 /// partition of all of them.

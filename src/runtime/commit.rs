@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{WorkerSettings, partition::Owned};
+use super::{WorkerSettings, invariants, partition::Owned};
 use crate::{
-    log::{Output, OutputTopic, Transaction},
+    drill::{self, Rule},
+    log::{LogError, Output, OutputTopic, Transaction},
     model::{ModelId, Transition},
     wire::{
         change::{change_headers, encode_change},
@@ -13,19 +14,25 @@ use crate::{
 };
 
 /// Adds all that the partition has not committed to the transaction, under the name `commit`.
+/// Refuses what must never be committed.
 pub fn gather(
     owned: &mut Owned,
     pages: Vec<Output>,
     commit: &str,
     settings: &WorkerSettings,
     transaction: &mut Transaction,
-) {
+) -> Result<(), LogError> {
     let id = owned.engine.model().id().clone();
     changes(owned, &id, &settings.source, &mut transaction.outputs);
     standings(owned, &id, &mut transaction.outputs);
     transaction.outputs.extend(owned.dead_letters.iter().cloned());
     transaction.outputs.extend(pages);
-    transaction.progress.extend(owned.progress(commit, settings.partitions));
+    let progress = owned.progress(commit, settings.partitions);
+    invariants::check(owned, &progress)?;
+    if owned.records > 0 || !drill::breaks(Rule::OffsetsWithTimers) {
+        transaction.progress.extend(progress);
+    }
+    Ok(())
 }
 
 fn changes(owned: &Owned, model: &ModelId, source: &str, outputs: &mut Vec<Output>) {

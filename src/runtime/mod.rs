@@ -7,6 +7,7 @@ use crate::{log::Inputs, model::Span, settings::StartFrom, wire::event::PersonKe
 mod clock;
 mod commit;
 mod intake;
+mod invariants;
 mod partition;
 mod progress;
 mod publish;

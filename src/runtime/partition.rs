@@ -8,6 +8,7 @@ use super::{
     progress::Checkpoint,
 };
 use crate::{
+    drill::{self, Rule},
     engine::{Engine, Mode, PAGES, PageId, Step, account_hash, page_of},
     log::{InputId, InputKind, Inputs, Offset, Output, Partition, Progress, Record},
     model::{Model, Span, Timestamp},
@@ -63,6 +64,8 @@ pub struct Owned {
     judged_under: String,
     /// The metadata texts last committed, by which cached state is recognised.
     signature: Vec<String>,
+    /// Positions last committed.
+    last_committed: Positions,
     moved: bool,
 }
 
@@ -104,6 +107,7 @@ impl Owned {
             tally: Tally::default(),
             inputs,
             positions: start.from,
+            last_committed: start.committed.clone(),
             committed: start.committed,
             caught_up: vec![false; count],
             ended: vec![false; count],
@@ -146,7 +150,8 @@ impl Owned {
         if self.phase == Phase::Live {
             self.apply(record, intake, wall, Mode::Live);
         } else if record.offset < self.committed[input] {
-            self.apply(record, intake, wall, Mode::Silent);
+            let mode = if drill::breaks(Rule::SilentCatchUp) { Mode::Live } else { Mode::Silent };
+            self.apply(record, intake, wall, mode);
             self.caught_up[input] = self.positions[input] >= self.committed[input];
         } else {
             self.caught_up[input] = true;
@@ -203,7 +208,7 @@ impl Owned {
 
     /// Whether the account's stored page does not reflect the record yet.
     fn is_new(&self, record: &Record<'_>, account: &str) -> bool {
-        if self.phase == Phase::Live {
+        if self.phase == Phase::Live || drill::breaks(Rule::SkipReflected) {
             return true;
         }
         if self.rereads_attributes && self.inputs.kind(record.input) == InputKind::Accounts {
@@ -290,7 +295,9 @@ impl Owned {
         self.phase = Phase::Live;
         self.stored_at = Vec::new();
         // What was read silently was counted and published before.
-        self.take_committed();
+        if !drill::breaks(Rule::SilentCatchUp) {
+            self.take_committed();
+        }
         self.engine.arm_all();
         if self.model_changed() {
             self.stale = PageId::all().collect();
@@ -341,7 +348,8 @@ impl Owned {
         }
         let positions: Vec<_> =
             self.inputs.ids().map(|id| (self.inputs.name(id).clone(), self.position(id).0)).collect();
-        let parts = wire::page::encode(page, &positions, &self.engine.schema(), self.engine.images(page), limit);
+        let (schema, images) = (self.engine.schema(), self.engine.images(page));
+        let parts = wire::page::encode(page, self.partition.0, &positions, &schema, images, limit);
         let before = std::mem::replace(&mut self.parts[usize::from(page.0)], parts.len() as u16);
         let after = parts.len() as u16;
         let gone = (after..before).map(|part| self.state_record(page, part, None)).collect::<Vec<_>>();
@@ -398,9 +406,15 @@ impl Owned {
         touched.min().unwrap_or(self.positions[at]).min(self.positions[at])
     }
 
+    /// Positions last committed, in the order of the inputs.
+    pub fn last_committed(&self) -> &Positions {
+        &self.last_committed
+    }
+
     /// Hands over what is committed now: it is out.
     pub fn take_committed(&mut self) -> (Step, Tally) {
         (self.moved, self.records) = (false, 0);
+        self.last_committed.clone_from(&self.positions);
         self.dead_letters.clear();
         (std::mem::take(&mut self.step), std::mem::take(&mut self.tally))
     }

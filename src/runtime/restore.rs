@@ -9,7 +9,8 @@ use super::{
     progress::Checkpoint,
 };
 use crate::{
-    engine::{Remap, Schema},
+    drill::{self, Point},
+    engine::{Remap, Schema, account_hash, page_of},
     log::{Committed, InputId, InputKind, Log, LogError, Offset, Partition, Restoring, Table, TableReader},
     model::Standing,
     settings::StartFrom,
@@ -164,6 +165,7 @@ impl<R: TableReader> Restore<R> {
         let mut fault = None;
         let restoring = reader.read(wait, &mut |table, key, value| {
             *records += 1;
+            drill::reach(Point::MidRestore);
             let taken = match table {
                 Table::State => take_page(owned, remaps, key, value),
                 Table::Standings => take_standing(owned.partition, standings, key, value),
@@ -232,6 +234,9 @@ fn take_page(
     };
     let mut part = page::decode(bytes).map_err(|error| refuse(&error))?;
     let header = part.header.clone();
+    if header.partition != owned.partition.0 {
+        return Err(refuse(&format!("it holds the accounts of partition {}", header.partition)));
+    }
     let positions = positions_of(&header, owned).map_err(|error| refuse(&error))?;
     if header.part == 0 {
         owned.engine.clear_page(header.page);
@@ -241,6 +246,9 @@ fn take_page(
     }
     let remap = remap_for(&header.schema, remaps, owned).map_err(|error| refuse(&error))?;
     while let Some(account) = part.next_account().map_err(|error| refuse(&error))? {
+        if page_of(account_hash(account.name)) != header.page {
+            return Err(refuse(&format!("account {} belongs on another page than {}", account.name, header.page.0)));
+        }
         if !owned.engine.load(&account, &remap) {
             return Err(refuse(&format!("account {} holds state that is not well formed", account.name)));
         }

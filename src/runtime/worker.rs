@@ -22,6 +22,7 @@ use super::{
     restore::{self, Restore},
 };
 use crate::{
+    drill::{self, Point, Rule},
     engine::{PAGES, PageId},
     log::{Fetched, InputId, InputKind, Log, LogError, Output, Partition, Transaction},
     model::Model,
@@ -432,6 +433,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         while self.sweep.next < due && bytes < PAGE_BYTES_AT_ONCE {
             let page = PageId(self.sweep.next as u16);
             self.sweep.next += 1;
+            drill::reach(Point::MidSweep);
             for owned in self.partitions.values_mut().filter(|owned| owned.phase == Phase::Live) {
                 let records = owned.sweep(page, self.settings.page_bytes_max);
                 bytes += records.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).sum::<usize>();
@@ -485,13 +487,18 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let with_work = |owned: &&mut Owned| owned.has_work();
         for owned in self.partitions.values_mut().filter(with_work) {
             let pages = self.pages.remove(&owned.partition).unwrap_or_default();
-            commit::gather(owned, pages, &name, &self.settings, &mut transaction);
+            commit::gather(owned, pages, &name, &self.settings, &mut transaction)?;
         }
-        if transaction.progress.is_empty() {
+        if transaction == Transaction::default() {
             return Ok(());
         }
+        drill::reach(Point::AfterDecide);
         let began = self.clock.monotonic();
+        if drill::breaks(Rule::PublishAfterCommit) {
+            self.publisher.committed(self.partitions.values_mut().filter(with_work), Duration::ZERO, self.clock.wall());
+        }
         self.log.commit(transaction).inspect_err(|_| self.publisher.commit_failed())?;
+        drill::reach(Point::BeforePublish);
         self.last_commit = self.clock.monotonic();
         self.waiting_since = None;
         let took = self.last_commit - began;

@@ -2,7 +2,7 @@
 //!
 //! Layout (integers little-endian; `text` is a `u16` length and UTF-8 bytes):
 //! ```text
-//! magic "TMPG"  u16 version  u16 page  u16 part  u16 parts
+//! magic "TMPG"  u16 version  u16 page  u16 part  u16 parts  i32 partition
 //! u16 count, { text input, i64 position }       the records that the page reflects end here
 //! text digest, { u16 count, text* } x 3         names of slots, tiers, facts
 //! u32 count, { text name, i64 settled, u8 tier (255 none), u8 ids, u16 words, u64* }
@@ -29,6 +29,8 @@ const NO_TIER: u8 = u8::MAX;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PageHeader {
     pub page: PageId,
+    /// The partition whose accounts these are.
+    pub partition: i32,
     pub part: u16,
     pub parts: u16,
     /// Per input topic: the next offset that the page does not reflect.
@@ -59,13 +61,14 @@ pub fn key(page: PageId, part: u16) -> Vec<u8> {
 /// Writes a page as one or more parts, each at most about `limit` bytes (a single account is never split).
 pub fn encode<'a>(
     page: PageId,
+    partition: i32,
     positions: &[(Arc<str>, i64)],
     schema: &Schema,
     accounts: impl Iterator<Item = AccountImage<'a>>,
     limit: usize,
 ) -> Vec<Vec<u8>> {
     let mut head = Vec::with_capacity(1024);
-    put_header(&mut head, page, positions, schema);
+    put_header(&mut head, page, partition, positions, schema);
     let mut parts = vec![Part::new(&head)];
     for account in accounts {
         let full =
@@ -121,11 +124,12 @@ fn encoded_len(account: &AccountImage<'_>) -> usize {
     2 + account.name.len() + 8 + 2 + 2 + account.words.len() * 8
 }
 
-fn put_header(out: &mut Vec<u8>, page: PageId, positions: &[(Arc<str>, i64)], schema: &Schema) {
+fn put_header(out: &mut Vec<u8>, page: PageId, partition: i32, positions: &[(Arc<str>, i64)], schema: &Schema) {
     out.extend(MAGIC);
     out.extend(VERSION.to_le_bytes());
     out.extend(page.0.to_le_bytes());
     out.extend([0; 4]);
+    out.extend(partition.to_le_bytes());
     out.extend((positions.len() as u16).to_le_bytes());
     for (input, position) in positions {
         put_text(out, input);
@@ -172,11 +176,12 @@ pub fn decode(bytes: &[u8]) -> Result<PagePart<'_>, PageError> {
         return Err(PageError::Contents("its page number is out of range"));
     }
     let (part, parts) = (reader.u16()?, reader.u16()?);
+    let partition = i32::from_le_bytes(reader.array()?);
     let positions = (0..reader.u16()?).map(|_| Ok((reader.text()?.into(), reader.i64()?))).collect::<Result<_, _>>()?;
     let digest = reader.text()?.into();
     let schema = Schema { digest, slots: reader.texts()?, tiers: reader.texts()?, facts: reader.texts()? };
     let left = reader.u32()?;
-    Ok(PagePart { header: PageHeader { page, part, parts, positions, schema }, left, reader })
+    Ok(PagePart { header: PageHeader { page, partition, part, parts, positions, schema }, left, reader })
 }
 
 impl<'a> PagePart<'a> {
@@ -269,11 +274,11 @@ mod tests {
                 words: words.into(),
             }).collect();
             let positions = vec![("intent.events".into(), 17), ("intent.accounts".into(), 0)];
-            let parts = encode(PageId(9), &positions, &schema(), images.iter().cloned(), limit);
+            let parts = encode(PageId(9), 3, &positions, &schema(), images.iter().cloned(), limit);
             let mut back = Vec::new();
             for (at, bytes) in parts.iter().enumerate() {
                 let (header, accounts) = read(bytes).unwrap();
-                prop_assert_eq!((header.part, header.parts), (at as u16, parts.len() as u16));
+                prop_assert_eq!((header.partition, header.part, header.parts), (3, at as u16, parts.len() as u16));
                 prop_assert_eq!(&header.positions, &positions);
                 back.extend(accounts);
             }
@@ -283,7 +288,7 @@ mod tests {
         #[test]
         fn damage_is_noticed(at in 0usize..1000, bit in 0u8..8) {
             let account = AccountImage { name: "acme.com", settled: Timestamp::EARLIEST, tier: None, ids: 0, words: vec![1, 2, 3].into() };
-            let mut bytes = encode(PageId(9), &[], &schema(), std::iter::once(account), 10_000).remove(0);
+            let mut bytes = encode(PageId(9), 3, &[], &schema(), std::iter::once(account), 10_000).remove(0);
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
             prop_assert!(read(&bytes).is_err());

@@ -21,6 +21,7 @@ use super::{
     native::{self, Callbacks, Identity, Kind, Message, Polled},
 };
 use crate::{
+    drill::{self, Rule},
     log::{Committed, Fetched, InputId, LogError, Offset, Partition, Progress, Record},
     model::Timestamp,
 };
@@ -91,6 +92,7 @@ impl Member {
                 Kind::Revoked => {
                     // The library forgets to say so when the member was dropped with this unanswered.
                     let lost = self.consumer.assignment_lost() || self.identity().is_none();
+                    let lost = lost && !drill::breaks(Rule::HeedLostAssignment);
                     handle(Fetched::Revoked { lost });
                     break;
                 }
@@ -162,6 +164,11 @@ impl Member {
 
     /// Where a log ends, transactions that are still open included.
     pub(super) fn end(&self, topic: &str, partition: Partition) -> Result<Offset, LogError> {
+        if drill::breaks(Rule::RestoreToTheEnd) {
+            // What the member itself sees: the last stable offset.
+            let ends = self.consumer.fetch_watermarks(topic, partition.0, ANSWER_WITHIN);
+            return ends.map(|(_, end)| Offset(end)).map_err(|error| LogError::Passing(error.to_string()));
+        }
         Ok(bounds(&self.observer, topic, partition)?.end)
     }
 
@@ -185,6 +192,7 @@ impl Member {
             (Some(before), Some(proof), Some(after)) if before == after && !self.consumer.assignment_lost() => {
                 Ok(proof)
             }
+            (_, Some(proof), _) if drill::breaks(Rule::HeedLostAssignment) => Ok(proof),
             _ => Err("this worker is no member of the group any more".into()),
         }
     }

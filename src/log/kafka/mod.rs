@@ -7,10 +7,10 @@
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use rdkafka::{TopicPartitionList, error::KafkaError};
+use rdkafka::error::KafkaError;
 
 use self::{close::close_within, member::Member, writer::Writer};
-use crate::log::{Committed, Fetched, InputId, Log, LogError, Offset, Partition, Progress, Table, Transaction};
+use crate::log::{Committed, Fetched, InputId, Log, LogError, Offset, Partition, Table, Transaction, protocol};
 
 mod close;
 mod config;
@@ -52,19 +52,6 @@ impl KafkaLog {
         writer.prepare()?;
         let member = Member::join(&config, worker).map_err(|error| refused(&error))?;
         Ok(Self { config, worker, member, writer })
-    }
-
-    fn offsets(&self, progress: &[Progress]) -> TopicPartitionList {
-        let inputs = self.config.topics.inputs();
-        let mut list = TopicPartitionList::with_capacity(progress.len());
-        for one in progress {
-            let mut element = list.add_partition(inputs.name(one.input), one.partition.0);
-            element.set_metadata(&one.metadata);
-            // An offset is never below zero, so this cannot be refused; if it were, the library
-            // would refuse the list.
-            let _ = element.set_offset(rdkafka::Offset::Offset(one.offset.0));
-        }
-        list
     }
 }
 
@@ -112,13 +99,8 @@ impl Log for KafkaLog {
     }
 
     fn commit(&mut self, transaction: Transaction) -> Result<(), LogError> {
-        if transaction.progress.is_empty() {
-            return Err(LogError::Refused(
-                "a transaction without progress would not be fenced: this is an error in Tidemark".into(),
-            ));
-        }
-        let offsets = self.offsets(&transaction.progress);
-        self.writer.commit(&transaction, &offsets, || self.member.proof(&transaction.progress))
+        protocol::check_fenced(&transaction)?;
+        self.writer.commit(&transaction, &self.member)
     }
 
     fn lag(&self, input: InputId, partition: Partition) -> Option<u64> {

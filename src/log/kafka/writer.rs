@@ -19,9 +19,13 @@ use super::{
     Topics,
     close::close_aside,
     config::{ANSWER_WITHIN, KafkaConfig},
+    member::Member,
     native::{Callbacks, Kind, Message, Polled},
 };
-use crate::log::{LogError, Output, Transaction};
+use crate::log::{
+    LogError, Output, Progress, Transaction,
+    protocol::{self, Attempt, Failure, Remedy},
+};
 
 type PolledProducer = Polled<BaseProducer<Callbacks>>;
 
@@ -40,20 +44,6 @@ pub(super) struct Writer {
     worker: usize,
     /// Nothing after an outcome that is not known: the next one fences it.
     producer: Option<PolledProducer>,
-}
-
-/// Why a transaction failed, and whether its producer can be kept.
-struct Failure {
-    remedy: Remedy,
-    error: LogError,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Remedy {
-    /// The transaction can be aborted; the producer goes on.
-    Abort,
-    /// The producer is of no more use, or what it did is not known.
-    Replace,
 }
 
 impl Writer {
@@ -106,31 +96,18 @@ impl Writer {
         }
     }
 
-    /// Writes and commits. `proof` is asked for once everything is written, so that whatever passes
-    /// the fence lies below the ends that the next owner of the partitions reads to.
-    pub(super) fn commit(
-        &mut self,
-        transaction: &Transaction,
-        offsets: &TopicPartitionList,
-        proof: impl FnOnce() -> Result<ConsumerGroupMetadata, String>,
-    ) -> Result<(), LogError> {
+    /// Writes and commits, with the offsets that `member` owns.
+    pub(super) fn commit(&mut self, transaction: &Transaction, member: &Member) -> Result<(), LogError> {
         self.prepare()?;
         let Some(producer) = &self.producer else {
             return Err(LogError::Passing("there is no producer".into()));
         };
-        let mut attempt = Attempt::new(producer, &self.config);
-        let outcome = attempt.run(transaction, offsets, proof);
-        let in_doubt = attempt.in_doubt;
-        let kept = match &outcome {
-            Ok(()) => !in_doubt,
-            Err(Failure { remedy: Remedy::Replace, .. }) => false,
-            // A request of this transaction may still be under way and end the next one.
-            Err(Failure { remedy: Remedy::Abort, .. }) => attempt.abort() && !in_doubt,
-        };
-        if !kept {
+        let mut attempt = KafkaAttempt::new(producer, &self.config, member);
+        let ended = protocol::carry_out(&mut attempt, transaction);
+        if !ended.producer_kept {
             self.discard();
         }
-        outcome.map_err(|failure| failure.error)
+        ended.outcome
     }
 
     fn discard(&mut self) {
@@ -146,66 +123,23 @@ impl Writer {
 }
 
 /// One transaction under way.
-struct Attempt<'a> {
+struct KafkaAttempt<'a> {
     producer: &'a PolledProducer,
+    member: &'a Member,
     topics: &'a Topics,
     record_bytes_max: u64,
     deadline: Instant,
     /// The first record that the broker did not take.
     undelivered: Option<Failure>,
-    /// A call was repeated: an earlier request may still arrive.
     in_doubt: bool,
 }
 
-impl<'a> Attempt<'a> {
-    fn new(producer: &'a PolledProducer, config: &'a KafkaConfig) -> Self {
-        Self {
-            producer,
-            topics: &config.topics,
-            record_bytes_max: config.record_bytes_max(),
-            deadline: Instant::now() + COMMIT_WITHIN,
-            undelivered: None,
-            in_doubt: false,
-        }
-    }
+impl Attempt for KafkaAttempt<'_> {
+    type Proof = ConsumerGroupMetadata;
 
-    fn run(
-        &mut self,
-        transaction: &Transaction,
-        offsets: &TopicPartitionList,
-        proof: impl FnOnce() -> Result<ConsumerGroupMetadata, String>,
-    ) -> Result<(), Failure> {
+    fn begin(&mut self) -> Result<(), Failure> {
         let producer = self.producer;
-        self.call("beginning a transaction", |_| producer.begin_transaction())?;
-        for output in &transaction.outputs {
-            self.send(output)?;
-        }
-        self.drain()?;
-        // From here to the end nobody polls the consumer, so no rebalance comes in between.
-        let proof = proof().map_err(|reason| Failure::abort(format!("committing: {reason}")))?;
-        self.call("adding the offsets to the transaction", |left| {
-            producer.send_offsets_to_transaction(offsets, &proof, left)
-        })?;
-        self.call("committing the transaction", |left| producer.commit_transaction(left))
-    }
-
-    /// Calls, and calls again while that is allowed and there is time.
-    fn call(&mut self, what: &str, call: impl Fn(Duration) -> KafkaResult<()>) -> Result<(), Failure> {
-        loop {
-            let left = self.left();
-            match call(left) {
-                Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(error)) if error.is_retriable() && left > REPEAT_AFTER => {
-                    self.in_doubt = true;
-                    thread::sleep(REPEAT_AFTER);
-                }
-                Err(error) => return Err(classify(what, &error)),
-            }
-        }
-    }
-
-    fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.call("beginning a transaction", |_| producer.begin_transaction())
     }
 
     fn send(&mut self, output: &Output) -> Result<(), Failure> {
@@ -225,13 +159,12 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Waits until every record is acknowledged. The library's own commit would wait in steps of
-    /// 100 ms.
+    /// The library's own commit would wait in steps of 100 ms.
     fn drain(&mut self) -> Result<(), Failure> {
         while self.producer.in_flight_count() > 0 {
             let left = self.left();
             if left.is_zero() {
-                return Err(Failure::replace(format!(
+                return Err(Failure::replace(&format!(
                     "writing: {} records were not acknowledged within {COMMIT_WITHIN:?}",
                     self.producer.in_flight_count()
                 )));
@@ -239,6 +172,78 @@ impl<'a> Attempt<'a> {
             self.take_reports(left.min(REPORTS_WITHIN))?;
         }
         self.undelivered.take().map_or(Ok(()), Err)
+    }
+
+    fn prove(&mut self, progress: &[Progress]) -> Result<ConsumerGroupMetadata, Failure> {
+        self.member.proof(progress).map_err(|reason| Failure::abort(&format!("committing: {reason}")))
+    }
+
+    fn add_offsets(&mut self, progress: &[Progress], proof: ConsumerGroupMetadata) -> Result<(), Failure> {
+        let (producer, offsets) = (self.producer, offsets(self.topics, progress));
+        self.call("adding the offsets to the transaction", |left| {
+            producer.send_offsets_to_transaction(&offsets, &proof, left)
+        })
+    }
+
+    fn end(&mut self) -> Result<(), Failure> {
+        let producer = self.producer;
+        self.call("committing the transaction", |left| producer.commit_transaction(left))
+    }
+
+    fn abort(&mut self) -> bool {
+        let producer = self.producer;
+        self.deadline = Instant::now() + ABORT_WITHIN;
+        // Reports must be taken before the call, which waits for them but does not serve them.
+        producer.purge(PurgeConfig::default().queue());
+        let drained = self.drain();
+        if producer.in_flight_count() > 0 {
+            return false;
+        }
+        drop(drained);
+        match self.call("aborting the transaction", |left| producer.abort_transaction(left)) {
+            Ok(()) => true,
+            Err(failure) => {
+                tracing::warn!(target: "kafka", "{}", failure.error);
+                false
+            }
+        }
+    }
+
+    fn in_doubt(&self) -> bool {
+        self.in_doubt
+    }
+}
+
+impl<'a> KafkaAttempt<'a> {
+    fn new(producer: &'a PolledProducer, config: &'a KafkaConfig, member: &'a Member) -> Self {
+        Self {
+            producer,
+            member,
+            topics: &config.topics,
+            record_bytes_max: config.record_bytes_max(),
+            deadline: Instant::now() + COMMIT_WITHIN,
+            undelivered: None,
+            in_doubt: false,
+        }
+    }
+
+    /// Calls, and calls again while that is allowed and there is time.
+    fn call(&mut self, what: &str, call: impl Fn(Duration) -> KafkaResult<()>) -> Result<(), Failure> {
+        loop {
+            let left = self.left();
+            match call(left) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && left > REPEAT_AFTER => {
+                    self.in_doubt = true;
+                    thread::sleep(REPEAT_AFTER);
+                }
+                Err(error) => return Err(classify(what, &error)),
+            }
+        }
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
     }
 
     fn take_reports(&mut self, wait: Duration) -> Result<(), Failure> {
@@ -261,63 +266,44 @@ impl<'a> Attempt<'a> {
         Ok(())
     }
 
-    /// Takes everything back; false if that did not work out.
-    fn abort(&mut self) -> bool {
-        let producer = self.producer;
-        self.deadline = Instant::now() + ABORT_WITHIN;
-        // Reports must be taken before the call, which waits for them but does not serve them.
-        producer.purge(PurgeConfig::default().queue());
-        let drained = self.drain();
-        if producer.in_flight_count() > 0 {
-            return false;
-        }
-        drop(drained);
-        match self.call("aborting the transaction", |left| producer.abort_transaction(left)) {
-            Ok(()) => true,
-            Err(failure) => {
-                tracing::warn!(target: "kafka", "{}", failure.error);
-                false
-            }
-        }
-    }
-
     fn too_large(&self, output: &Output) -> Failure {
         let bytes = output.key.as_ref().map_or(0, Vec::len) + output.value.as_ref().map_or(0, Vec::len);
         too_large(self.topics.output(output.topic), output.partition.0, bytes, Some(self.record_bytes_max))
     }
 }
 
-impl Failure {
-    fn abort(text: String) -> Self {
-        let error = LogError::Passing(format!("{text}; the transaction is aborted and the partitions restored"));
-        Self { remedy: Remedy::Abort, error }
+/// Progress as the client library wants it.
+fn offsets(topics: &Topics, progress: &[Progress]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(progress.len());
+    for one in progress {
+        let mut element = list.add_partition(topics.inputs().name(one.input), one.partition.0);
+        element.set_metadata(&one.metadata);
+        // An offset is never below zero, so this cannot be refused; if it were, the library
+        // would refuse the list.
+        let _ = element.set_offset(rdkafka::Offset::Offset(one.offset.0));
     }
-
-    fn replace(text: String) -> Self {
-        let error = LogError::Passing(format!("{text}; the producer is replaced and the partitions restored"));
-        Self { remedy: Remedy::Replace, error }
-    }
+    list
 }
 
 /// What an error of the library means; one that says nothing of itself is fatal.
 fn classify(what: &str, error: &KafkaError) -> Failure {
     match error {
         KafkaError::Transaction(inner) if inner.is_fatal() => fatal(what, inner.code(), inner),
-        KafkaError::Transaction(inner) if inner.txn_requires_abort() => Failure::abort(format!("{what}: {inner}")),
+        KafkaError::Transaction(inner) if inner.txn_requires_abort() => Failure::abort(&format!("{what}: {inner}")),
         // Refused before it was sent; the transaction itself is sound.
-        KafkaError::MessageProduction(_) => Failure::abort(format!("{what}: {error}")),
-        _ => Failure::replace(format!("{what}: {error}")),
+        KafkaError::MessageProduction(_) => Failure::abort(&format!("{what}: {error}")),
+        _ => Failure::replace(&format!("{what}: {error}")),
     }
 }
 
 fn fatal(what: &str, code: Code, reason: impl Display) -> Failure {
     if matches!(code, Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced) {
-        return Failure::replace(format!(
+        return Failure::replace(&format!(
             "{what}: {reason} (the broker gave up on the transaction, or another process runs under the same \
              `kafka.instance`)"
         ));
     }
-    Failure::replace(format!("{what}: {reason}"))
+    Failure::replace(&format!("{what}: {reason}"))
 }
 
 fn undelivered(report: &Message<'_>, code: Code) -> Failure {
@@ -325,7 +311,7 @@ fn undelivered(report: &Message<'_>, code: Code) -> Failure {
         let bytes = report.key().map_or(0, <[u8]>::len) + report.value().map_or(0, <[u8]>::len);
         return too_large(report.topic(), report.partition(), bytes, None);
     }
-    Failure::abort(format!("{}: {code}", writing(report.topic(), report.partition())))
+    Failure::abort(&format!("{}: {code}", writing(report.topic(), report.partition())))
 }
 
 fn writing(topic: impl Display, partition: i32) -> String {
