@@ -8,7 +8,10 @@ use promql_parser::{
     util::{ExprVisitor, walk_expr},
 };
 use serde_json::Value;
-use tidemark::telemetry::catalogue;
+use tidemark::{
+    settings::{Settings, Surroundings},
+    telemetry::catalogue,
+};
 
 mod support;
 
@@ -221,8 +224,18 @@ fn the_parts_of_the_stack_fit_together() {
 
 #[test]
 fn the_configuration_of_the_stack_is_valid() {
-    let settings = tidemark::settings::Settings::load(&deploy("tidemark.yaml")).unwrap();
-    assert_eq!(settings.listen, "0.0.0.0:8080".parse().unwrap(), "where compose publishes and Prometheus scrapes it");
+    let parse = |variable| {
+        let surroundings = Surroundings::new(variable, |_| Err(std::io::ErrorKind::NotFound.into()));
+        Settings::parse(&read("tidemark.yaml"), &deploy("tidemark.yaml"), &surroundings)
+    };
+    let refused = parse(|_| None).unwrap_err().to_string();
+    assert!(refused.contains("`TIDEMARK_HTTP_TOKEN`") && refused.contains("openssl rand"), "{refused}");
+    let settings = parse(|name| (name == "TIDEMARK_HTTP_TOKEN").then(|| "0123456789abcdef".to_owned())).unwrap();
+    assert_eq!(
+        settings.http.listen,
+        "0.0.0.0:8080".parse().unwrap(),
+        "where compose publishes and Prometheus scrapes it"
+    );
     let brokers = &yaml("compose.yaml")["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"];
     assert!(brokers.as_str().unwrap().contains(&format!("INSIDE://{},", settings.kafka.brokers)), "{brokers}");
 }

@@ -85,3 +85,13 @@ fn a_wrong_configuration_shows_the_line() {
         assert!(errors.contains("tidemark.yaml:2:3") && errors.contains("did you mean `group_id`?"), "{errors}");
     }
 }
+
+#[test]
+fn a_server_that_is_open_to_the_network_needs_a_token() {
+    let config = Config::new("http: { listen: \"0.0.0.0:0\" }\n");
+    for command in ["topics", "validate", "run"] {
+        let (code, _, errors) = config.run(&[command]);
+        assert_eq!(code, Some(78), "{errors}");
+        assert!(errors.contains("needs `http.token`") && errors.contains("openssl rand -hex 16"), "{errors}");
+    }
+}

@@ -4,7 +4,11 @@ use std::{net::TcpListener, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
 
-use super::{Failure, service, topics};
+use super::{
+    Failure,
+    service::{self, Door},
+    topics,
+};
 use crate::{
     log::kafka::KafkaLog,
     runtime::{SystemClock, WorkerSettings},
@@ -38,21 +42,23 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     for warning in settings.warnings() {
         tracing::warn!(target: "start", "{warning}");
     }
-    let listener = TcpListener::bind(settings.listen)
-        .with_context(|| format!("`http.listen`: cannot listen on {}", settings.listen))
+    let listen = settings.http.listen;
+    let listener = TcpListener::bind(listen)
+        .with_context(|| format!("`http.listen`: cannot listen on {listen}"))
         .map_err(Failure::config)?;
     let id = loaded.model.id();
     tracing::info!(
         target: "start",
         model = %id.name, version = id.version, digest = %id.digest, workers = settings.kafka.workers,
-        http = %settings.listen, brokers = %settings.kafka.brokers, group = %settings.kafka.group,
+        http = %listen, brokers = %settings.kafka.brokers, group = %settings.kafka.group,
         "tidemark {}", env!("CARGO_PKG_VERSION")
     );
     let worker_settings = worker_settings(&settings, topics::agreed_partitions(&settings)?);
+    let door = Door { listener, token: settings.http.token };
     let kafka = Arc::new(settings.kafka);
     let workers = kafka.workers;
     let connect = move |worker| KafkaLog::connect(kafka.clone(), worker);
-    let running = service::start(workers, loaded.model, worker_settings, &SystemClock::default(), listener, connect)?;
+    let running = service::start(workers, loaded.model, worker_settings, &SystemClock::default(), door, connect)?;
     running.wait(|| false)?;
     tracing::info!(target: "start", "stopped");
     Ok(ExitCode::SUCCESS)

@@ -18,10 +18,11 @@ use tokio::{
 
 use super::Failure;
 use crate::{
-    http::{self, Sources},
+    http::{self, Guard, Limits, Sources},
     log::{Log, LogError},
     model::Model,
     runtime::{Clock, Ended, Service, Shared, WorkerSettings},
+    settings::Secret,
     telemetry::{Metrics, Vocabulary},
     view::{QueryRouter, Status, View},
     wire::{dead_letter::Fault, event::Ignored},
@@ -43,13 +44,20 @@ pub struct Running {
     pub address: SocketAddr,
 }
 
-/// Starts `workers` workers and serves HTTP on `listener`.
+/// Where HTTP is served, and to whom.
+pub struct Door {
+    pub listener: std::net::TcpListener,
+    /// What a request must bring.
+    pub token: Option<Secret>,
+}
+
+/// Starts `workers` workers and serves HTTP at the door.
 pub fn start<L, C>(
     workers: usize,
     model: Arc<Model>,
     settings: WorkerSettings,
     clock: &C,
-    listener: std::net::TcpListener,
+    door: Door,
     connect: impl Fn(usize) -> Result<L, LogError> + Clone + Send + 'static,
 ) -> anyhow::Result<Running>
 where
@@ -65,8 +73,8 @@ where
         status: Arc::new(Status::new(workers, STALL_LIMIT, Instant::now())),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let address = listener.local_addr()?;
-    let http = serve(&runtime, &shared, queries, listener)?;
+    let address = door.listener.local_addr()?;
+    let http = serve(&runtime, &shared, queries, door)?;
     let service = Service::start(&shared, questions, clock, connect);
     Ok(Running { service, runtime, http: Some(http), address })
 }
@@ -81,10 +89,11 @@ fn serve(
     runtime: &tokio::runtime::Runtime,
     shared: &Shared,
     queries: QueryRouter,
-    listener: std::net::TcpListener,
+    Door { listener, token }: Door,
 ) -> anyhow::Result<oneshot::Sender<()>> {
     let Shared { model, view, status, metrics, .. } = shared.clone();
     let sources = Sources { model, view, status, metrics, queries };
+    let guard = Guard::new(listener.local_addr()?, token.as_ref().map(Secret::expose));
     listener.set_nonblocking(true)?;
     let listener = {
         let _entered = runtime.enter();
@@ -93,9 +102,7 @@ fn serve(
     let (close, closed) = oneshot::channel();
     runtime.spawn(async move {
         let closed = async { drop(closed.await) };
-        if let Err(error) = http::serve(listener, sources, closed).await {
-            tracing::error!(target: "http", "HTTP ended: {error}");
-        }
+        http::serve(listener, sources, guard, Limits::default(), closed).await;
     });
     Ok(close)
 }

@@ -14,26 +14,52 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Hosts, Sources, router};
+use super::{Guard, Sources, router};
 
-/// Connections at a time; more wait in the system's queue.
-const CONNECTIONS: usize = 256;
-/// How long a client may take to send its headers, and a kept connection may be silent.
-const HEADER_TIME: Duration = Duration::from_secs(15);
+#[cfg(test)]
+mod tests;
+
 const HEADERS: usize = 64;
 /// Bytes of request line and headers.
 const BUFFER: usize = 32 * 1024;
-/// How long requests in progress may go on once the server is asked to stop.
-const GRACE: Duration = Duration::from_secs(5);
+
+/// What clients may take of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; more wait in the system's queue.
+    pub connections: usize,
+    /// How long a client may take to send its headers, and a kept connection may be silent.
+    pub header_time: Duration,
+    /// How long a connection may last. Who does not take an answer would else hold its connection
+    /// for ever; who goes on asking opens a new one.
+    pub connection_time: Duration,
+    /// How long requests in progress may go on once the server is asked to stop, or their connection
+    /// has had its time.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 256,
+            header_time: Duration::from_secs(15),
+            connection_time: Duration::from_secs(300),
+            grace: Duration::from_secs(5),
+        }
+    }
+}
 
 /// Serves until `shutdown` resolves and the requests in progress are answered, or have had their
 /// time.
-///
-/// # Errors
-/// If the listener has no address.
-pub async fn serve(listener: TcpListener, sources: Sources, shutdown: impl Future<Output = ()>) -> io::Result<()> {
-    let router = router(sources, Hosts::for_listener(listener.local_addr()?));
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+pub async fn serve(
+    listener: TcpListener,
+    sources: Sources,
+    guard: Guard,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let router = router(sources, guard);
+    let slots = Arc::new(Semaphore::new(limits.connections));
     let (stop, stopping) = watch::channel(());
     let mut connections = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
@@ -46,7 +72,7 @@ pub async fn serve(listener: TcpListener, sources: Sources, shutdown: impl Futur
         let (stream, slot) = accepted;
         let (router, stopping) = (router.clone(), stopping.clone());
         connections.spawn(async move {
-            converse(stream, router, stopping).await;
+            converse(stream, router, limits, stopping).await;
             drop(slot);
         });
     }
@@ -54,8 +80,7 @@ pub async fn serve(listener: TcpListener, sources: Sources, shutdown: impl Futur
     drop(stop);
     let answered = async { while connections.join_next().await.is_some() {} };
     // Who is cut off here was told to reconnect by the closed connection.
-    let _ = tokio::time::timeout(GRACE, answered).await;
-    Ok(())
+    let _ = tokio::time::timeout(limits.grace, answered).await;
 }
 
 async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, tokio::sync::OwnedSemaphorePermit) {
@@ -73,23 +98,30 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> (TcpStream, t
     }
 }
 
-async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiver<()>) {
+async fn converse(stream: TcpStream, router: Router, limits: Limits, mut stopping: watch::Receiver<()>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIME)
+        .header_read_timeout(limits.header_time)
         .max_headers(HEADERS)
         .max_buf_size(BUFFER)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
+    let ended = tokio::select! {
+        outcome = connection.as_mut() => Some(outcome),
         // The sender never sends: it is dropped.
-        _ = stopping.changed() => {
+        _ = stopping.changed() => None,
+        () = tokio::time::sleep(limits.connection_time) => None,
+    };
+    let outcome = match ended {
+        Some(outcome) => Ok(outcome),
+        None => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::time::timeout(limits.grace, connection).await
         }
     };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "an HTTP connection broke");
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection broke"),
+        Err(_) => tracing::debug!("an HTTP connection was cut off: its answer was not taken"),
     }
 }

@@ -19,8 +19,8 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
-pub use guard::Hosts;
-pub use listener::serve;
+pub use guard::Guard;
+pub use listener::{Limits, serve};
 
 /// Where the answers come from.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub struct Sources {
 }
 
 /// All routes, behind the limits that hold for each of them.
-pub fn router(sources: Sources, hosts: Hosts) -> Router {
+pub fn router(sources: Sources, guard: Guard) -> Router {
     Router::new()
         .route("/", get(async || Html(include_str!("index.html"))))
         .route("/livez", get(probes::live))
@@ -43,6 +43,6 @@ pub fn router(sources: Sources, hosts: Hosts) -> Router {
         .route("/api/v1/accounts/{id}", get(accounts::show))
         .fallback(problem::no_such_address)
         .method_not_allowed_fallback(problem::method_not_allowed)
-        .layer(middleware::from_fn_with_state(hosts, guard::limit))
+        .layer(middleware::from_fn_with_state(guard, guard::limit))
         .with_state(sources)
 }

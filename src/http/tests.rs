@@ -5,7 +5,6 @@ use axum::{
     http::{Method, Request, StatusCode, header},
 };
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::ServiceExt;
 
 use super::*;
@@ -75,8 +74,9 @@ fn explanation(account: Arc<str>) -> Explanation {
 }
 
 /// A server with one worker that knows `acme.com`.
-struct Server {
-    sources: Sources,
+pub(super) struct Server {
+    pub(super) sources: Sources,
+    guard: Guard,
     questions: std::sync::mpsc::Receiver<AccountQuery>,
 }
 
@@ -91,12 +91,13 @@ impl Server {
         view.publish(tenure, [standing("quiet.com", None)]);
         let status = Arc::new(Status::new(1, Duration::from_secs(60), Instant::now()));
         let sources = Sources { model, view, status, metrics: Arc::new(metrics), queries };
-        Self { sources, questions: questions.pop().unwrap() }
+        let guard = Guard::new("127.0.0.1:8080".parse().unwrap(), None);
+        Self { sources, guard, questions: questions.pop().unwrap() }
     }
 
     /// All partitions are live, and the worker answers.
-    fn running() -> Self {
-        let Self { sources, questions } = Self::new();
+    pub(super) fn running() -> Self {
+        let Self { sources, guard, questions } = Self::new();
         sources.status.worker(0).assigned(&[Partition(0)]);
         sources.status.worker(0).reached(Partition(0), Phase::Live);
         let (_, unused) = std::sync::mpsc::sync_channel(1);
@@ -108,11 +109,11 @@ impl Server {
                 }
             }
         });
-        Self { sources, questions: unused }
+        Self { sources, guard, questions: unused }
     }
 
     async fn send(&self, request: Request<Body>) -> (StatusCode, String, String) {
-        let response = router(self.sources.clone(), Hosts::Loopback).oneshot(request).await.unwrap();
+        let response = router(self.sources.clone(), self.guard).oneshot(request).await.unwrap();
         let status = response.status();
         let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_owned();
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
@@ -290,36 +291,30 @@ async fn the_first_page_lists_the_addresses() {
     }
 }
 
-/// Sends bytes to a real listener and reads until the server closes the connection.
-async fn converse(address: std::net::SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    stream.write_all(bytes).await.unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await.unwrap();
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
 #[tokio::test]
-async fn a_real_listener_serves_limits_headers_and_stops_when_told() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let shutdown = async { stopped.await.unwrap_or_default() };
-    let server = tokio::spawn(serve(listener, Server::running().sources, shutdown));
-
-    let answer = converse(address, b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    let headers = "x: y\r\n".repeat(100);
-    let answer = converse(address, format!("GET / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-
-    // An idle kept connection does not hold up the end.
-    let mut idle = tokio::net::TcpStream::connect(address).await.unwrap();
-    idle.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
-    let mut first = [0; 12];
-    idle.read_exact(&mut first).await.unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200");
-    stop.send(()).unwrap();
-    server.await.unwrap().unwrap();
-    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+async fn with_a_token_only_probes_and_metrics_are_open() {
+    for address in ["127.0.0.1:8080", "0.0.0.0:8080"] {
+        let mut server = Server::running();
+        server.guard = Guard::new(address.parse().unwrap(), Some("0123456789abcdef"));
+        for open in ["/livez", "/readyz", "/metrics"] {
+            let (status, ..) = server.send(Request::get(open).body(Body::empty()).unwrap()).await;
+            assert_eq!(status, StatusCode::OK, "{open}");
+        }
+        for closed in
+            ["/", "/api/v1/accounts?tier=hot", "/api/v1/accounts/acme.com", "/nowhere", "/livez/", "//metrics"]
+        {
+            let detail = server.problem(closed, 401).await;
+            assert!(detail.contains("Authorization: Bearer"), "{detail}");
+        }
+        let asked = async |authorization: &str| {
+            let request = Request::get("/api/v1/accounts/acme.com").header(header::AUTHORIZATION, authorization);
+            router(server.sources.clone(), server.guard).oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+        };
+        for wrong in ["Bearer 0123456789abcdeg", "Bearer ", "Basic 0123456789abcdef", "0123456789abcdef"] {
+            let response = asked(wrong).await;
+            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{wrong}");
+            assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
+        }
+        assert_eq!(asked("Bearer 0123456789abcdef").await.status(), StatusCode::OK);
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
-    CommitSettings, LogSettings, PUBLIC_PERSON_KEY, Secret, Settings, StartFrom, Surroundings,
+    CommitSettings, HttpSettings, LogSettings, PUBLIC_PERSON_KEY, Secret, Settings, StartFrom, Surroundings,
     raw::{RawCommit, RawHttp, RawKafka, RawLog, RawPrivacy, RawSettings, RawState, RawTime, RawTopics, Text},
 };
 use crate::{
@@ -28,15 +28,16 @@ use crate::{
 
 /// More threads than this in one process is a slip of the finger.
 const WORKERS_MAX: usize = 1024;
-/// 128 bits.
-const PERSON_KEY_BYTES_MIN: usize = 16;
+/// Of secrets that others could guess at: 64 bits as `openssl rand -hex` writes them, the least.
+const SECRET_BYTES_MIN: usize = 16;
+/// What makes a good one.
+const MAKE_A_SECRET: &str = "make one with `openssl rand -hex 16`";
 
 pub(super) fn settings(raw: RawSettings, base: &Path, surroundings: &Surroundings) -> Result<Settings, Problem> {
     let RawSettings { kafka, topics, model, workers, start_from, time, state, commit, http, privacy, log } = raw;
     let check = Check { surroundings };
     let RawTime { grace, max_future_skew } = time;
     let RawState { checkpoint_interval } = state;
-    let RawHttp { listen } = http;
     Ok(Settings {
         kafka: check.kafka(kafka, topics, workers.as_ref())?,
         model: base.join(check.text(model.as_ref(), "models/default.yaml")?),
@@ -47,7 +48,7 @@ pub(super) fn settings(raw: RawSettings, base: &Path, surroundings: &Surrounding
         max_future_skew: check.span(max_future_skew.as_ref(), Span::seconds(300))?,
         checkpoint_interval: check.duration(checkpoint_interval.as_ref(), Duration::from_secs(60))?,
         commit: check.commit(commit)?,
-        listen: check.address(listen.as_ref())?,
+        http: check.http(http)?,
         person_key: check.person_key(privacy)?,
         log: check.log(log)?,
     })
@@ -99,7 +100,7 @@ impl Check<'_> {
         }
         Properties::new(filled).map_err(|error| {
             let (PropertyError::Denied { key, .. } | PropertyError::Refused { key, .. }) = &error;
-            Problem::new(raw.get(key).map_or(Place::START, Place::of), error.to_string())
+            Problem::new(raw.get(key).map_or(Place::START, Place::of), error.to_string()).hide_line()
         })
     }
 
@@ -129,12 +130,39 @@ impl Check<'_> {
     }
 
     fn person_key(&self, RawPrivacy { person_key }: RawPrivacy) -> Result<Secret, Problem> {
-        let key = self.text(person_key.as_ref(), PUBLIC_PERSON_KEY)?;
-        if key.len() < PERSON_KEY_BYTES_MIN {
-            return Err(problem(person_key.as_ref(), "the key is shorter than 16 characters")
-                .help("make one with `openssl rand -hex 16`"));
+        let key = person_key.as_ref().map(|raw| self.secret(raw, "key")).transpose()?;
+        Ok(key.unwrap_or_else(|| Secret(PUBLIC_PERSON_KEY.to_owned())))
+    }
+
+    fn http(&self, RawHttp { listen, token }: RawHttp) -> Result<HttpSettings, Problem> {
+        let token = token.as_ref().map(|raw| self.token(raw)).transpose()?;
+        let checked = HttpSettings { listen: self.address(listen.as_ref())?, token };
+        if checked.token.is_none() && !checked.listen.ip().is_loopback() {
+            let message = format!("HTTP on {} is open to the network, so it needs `http.token`", checked.listen);
+            return Err(problem(listen.as_ref(), message).help(format!(
+                "{MAKE_A_SECRET} and write `token: ${{NAME}}` or `token: ${{file:/path}}`, or listen on 127.0.0.1"
+            )));
         }
-        Ok(Secret(key))
+        Ok(checked)
+    }
+
+    /// A secret that travels in a header.
+    fn token(&self, raw: &Text) -> Result<Secret, Problem> {
+        let token = self.secret(raw, "token")?;
+        if token.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(token);
+        }
+        let message = "the token has characters beyond printable ASCII, or spaces: no header can carry it";
+        Err(problem(Some(raw), message).help(MAKE_A_SECRET).hide_line())
+    }
+
+    fn secret(&self, raw: &Text, what: &str) -> Result<Secret, Problem> {
+        let secret = self.surroundings.fill_in(raw)?;
+        if secret.len() >= SECRET_BYTES_MIN {
+            return Ok(Secret(secret));
+        }
+        let message = format!("the {what} is shorter than {SECRET_BYTES_MIN} characters");
+        Err(problem(Some(raw), message).help(MAKE_A_SECRET).hide_line())
     }
 
     fn log(&self, RawLog { format, level }: RawLog) -> Result<LogSettings, Problem> {
@@ -236,7 +264,7 @@ mod tests {
         assert_eq!(settings.model, PathBuf::from("conf/models/default.yaml"));
         assert_eq!(settings.grace, Span::seconds(5));
         assert_eq!(settings.commit.min_interval, Duration::from_millis(25));
-        assert!(settings.listen.ip().is_loopback());
+        assert!(settings.http.listen.ip().is_loopback());
         assert_eq!(settings.warnings().len(), 1, "the public key");
         assert_ne!(settings.kafka.instance, parse("{}").unwrap().kafka.instance);
     }
@@ -261,6 +289,7 @@ mod tests {
              workers: ${WORKERS:-3}\n\
              model: /etc/m.yaml\n\
              commit: { interval: 2s, max_records: 10 }\n\
+             http: { token: tokens-do-not-show }\n\
              privacy: { person_key: 0123456789abcdef }\n",
         )
         .unwrap();
@@ -270,7 +299,34 @@ mod tests {
         assert_eq!(settings.model, PathBuf::from("/etc/m.yaml"));
         assert_eq!(settings.commit.interval, Duration::from_secs(2));
         assert!(settings.warnings().is_empty());
-        assert!(!format!("{settings:?}").contains("0123456789abcdef"), "{settings:?}");
+        for secret in ["0123456789abcdef", "tokens-do-not-show"] {
+            assert!(!format!("{settings:?}").contains(secret), "{settings:?}");
+        }
+    }
+
+    #[test]
+    fn http_beyond_this_machine_demands_a_token() {
+        for open in ["0.0.0.0:80", "[::]:80", "10.1.2.3:80"] {
+            let told = told(&format!("http:\n  listen: \"{open}\""));
+            assert!(told.contains(":2:11") && told.contains("needs `http.token`"), "{told}");
+            assert!(told.contains("openssl rand -hex 16") && told.contains("${file:/path}"), "{told}");
+            let with_token = parse(&format!("http: {{ listen: \"{open}\", token: 0123456789abcdef }}")).unwrap();
+            assert_eq!(with_token.http.token, Some(Secret("0123456789abcdef".into())));
+        }
+        assert_eq!(parse("http: { listen: \"[::1]:80\" }").unwrap().http.token, None);
+    }
+
+    #[test]
+    fn a_line_that_may_hold_a_secret_is_not_shown() {
+        for text in [
+            "kafka:\n  properties: { sasl.password: s3cret, sesion.timeout.ms: 1 }",
+            "kafka:\n  properties: { ssl.key.password: s3cret, plugin.library.paths: s3cret }",
+            "privacy: { person_key: s3cret }",
+            "http: { token: s3cret }",
+            "http: { token: s3cret with a space in it }",
+        ] {
+            assert!(!told(text).contains("s3cret"), "{}", told(text));
+        }
     }
 
     #[test]
@@ -290,6 +346,9 @@ mod tests {
             ("state: { checkpoint_interval: 0s }", ":1:31", "longer than 0"),
             ("commit: { interval: 1ms }", ":1:21", "longer than `interval`"),
             ("http: { listen: 8080 }", ":1:17", "like 127.0.0.1:8080"),
+            ("http: { token: short }", ":1:16", "shorter than 16"),
+            ("http: { token: 0123456789abcdé }", ":1:16", "printable ASCII"),
+            ("http: { token: \"${NOWHERE}\" }", ":1:16", "no variable `NOWHERE`"),
             ("privacy: { person_key: short }", ":1:24", "openssl rand"),
         ] {
             let told = told(text);

@@ -41,11 +41,18 @@ pub struct Settings {
     /// Every dirty page is stored once in this time.
     pub checkpoint_interval: Duration,
     pub commit: CommitSettings,
-    /// Where HTTP is served.
-    pub listen: SocketAddr,
+    pub http: HttpSettings,
     /// What the key that persons are hashed under is derived from.
     pub person_key: Secret,
     pub log: LogSettings,
+}
+
+/// Where HTTP is served, and to whom.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct HttpSettings {
+    pub listen: SocketAddr,
+    /// What a request must bring; never missing where `listen` is beyond this machine.
+    pub token: Option<Secret>,
 }
 
 /// When a worker commits.
@@ -127,12 +134,6 @@ impl Settings {
                  new key makes everybody a new person"
                     .to_owned(),
             );
-        }
-        if !self.listen.ip().is_loopback() {
-            warnings.push(format!(
-                "HTTP on {} is open to the network and asks nobody who they are: keep it behind a firewall or proxy",
-                self.listen
-            ));
         }
         warnings
     }

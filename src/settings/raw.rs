@@ -70,6 +70,7 @@ pub(super) struct RawCommit {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawHttp {
     pub(super) listen: Option<Text>,
+    pub(super) token: Option<Text>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -69,12 +69,13 @@ pub struct Problem {
     place: Place,
     message: String,
     help: Option<String>,
+    line_shown: bool,
 }
 
 impl Problem {
     /// A problem; `message` is a fragment that names the thing at fault.
     pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, message: message.into(), help: None }
+        Self { place, message: message.into(), help: None, line_shown: true }
     }
 
     /// The same problem with what to do about it.
@@ -83,11 +84,17 @@ impl Problem {
         self
     }
 
+    /// The same problem, told without the line at fault: it may hold a secret.
+    pub fn hide_line(mut self) -> Self {
+        self.line_shown = false;
+        self
+    }
+
     /// The same problem as a person sees it: with the file's name and the line at fault.
     pub fn in_file(self, file: &str, text: &str) -> Diagnostic {
-        let Self { place, message, help } = self;
+        let Self { place, message, help, line_shown } = self;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let source = text.lines().nth(place.line - 1).unwrap_or_default().to_owned();
+        let source = line_shown.then(|| text.lines().nth(place.line - 1).unwrap_or_default().to_owned());
         Diagnostic { file: file.to_owned(), place, message, help, source }
     }
 
@@ -127,14 +134,15 @@ impl Problem {
     }
 }
 
-/// A problem or a warning in a file. Displays itself with the line at fault.
+/// A problem or a warning in a file. Displays itself with the line at fault, unless that is hidden.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diagnostic {
     file: String,
     place: Place,
     message: String,
     help: Option<String>,
-    source: String,
+    /// The line at fault.
+    source: Option<String>,
 }
 
 impl Diagnostic {
@@ -156,15 +164,15 @@ impl fmt::Display for Diagnostic {
         let Place { line, column, length } = self.place;
         let number = line.to_string();
         let gutter = " ".repeat(number.len());
-        let (source, column) = excerpt(&self.source, column);
-        // A place may lie behind the end of its line, and a multi-line text is as long as all of it.
-        let length = length.min((source.chars().count() + 1).saturating_sub(column)).max(1);
-        let (indent, carets) = (" ".repeat(column - 1), "^".repeat(length));
         writeln!(f, "{}", plain(&self.message))?;
-        writeln!(f, "{gutter}--> {}:{line}:{}", plain(&self.file), self.place.column)?;
-        writeln!(f, "{gutter} |")?;
-        writeln!(f, "{number} | {source}")?;
-        write!(f, "{gutter} | {indent}{carets}")?;
+        write!(f, "{gutter}--> {}:{line}:{column}", plain(&self.file))?;
+        if let Some(source) = &self.source {
+            let (source, column) = excerpt(source, column);
+            // A place may lie behind the end of its line, and a multi-line text is as long as all of it.
+            let length = length.min((source.chars().count() + 1).saturating_sub(column)).max(1);
+            let (indent, carets) = (" ".repeat(column - 1), "^".repeat(length));
+            write!(f, "\n{gutter} |\n{number} | {source}\n{gutter} | {indent}{carets}")?;
+        }
         match &self.help {
             Some(help) => write!(f, "\n{gutter} = help: {}", plain(help)),
             None => Ok(()),

@@ -12,7 +12,10 @@ use std::{
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 
-use super::{Failure, service};
+use super::{
+    Failure,
+    service::{self, Door},
+};
 use crate::{
     log::kafka::{KafkaConfig, KafkaLog, Properties, TopicNames, Topics},
     model::Span,
@@ -83,7 +86,7 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let LoadedModel { model, .. } = load_model(&args)?;
     telemetry::init(LogFormat::Text, "warn").map_err(Failure::config)?;
     let topics = Topics::try_from(TopicNames::default()).map_err(Failure::config)?;
-    let listener = listen(args.port)?;
+    let door = Door { listener: listen(args.port)?, token: None };
     // First in, last out: everything below talks to it.
     let broker = Broker::start(&topics)?;
     let clock = FastClock::new(args.speed);
@@ -100,7 +103,7 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let settings = worker_settings(&topics, &clock);
     let kafka = Arc::new(kafka_config(&broker, topics));
     let connect = move |worker| KafkaLog::connect(kafka.clone(), worker);
-    let running = service::start(1, model, settings, &clock, listener, connect)?;
+    let running = service::start(1, model, settings, &clock, door, connect)?;
     show.begin()?;
     show.open(args.accounts, running.address)?;
     let mut outcome = Ok(());
