@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+pub mod audit;
 pub mod demo;
 pub mod replay;
 pub mod run;
@@ -28,6 +29,8 @@ enum Command {
     Run(run::Args),
     /// Compare the topics with what `run` needs, and create what is missing
     Topics(topics::Args),
+    /// Check that what is published is what the inputs imply; only reads
+    Audit(audit::Args),
     /// Run a model over files of events and print the changes
     Replay(replay::Args),
     /// Run the tests that model files carry
@@ -54,6 +57,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::execute(args),
         Command::Run(args) => run::execute(args),
         Command::Topics(args) => topics::execute(args),
+        Command::Audit(args) => audit::execute(args),
         Command::Replay(args) => replay::execute(args),
         Command::Test(args) => test::execute(args),
         Command::Validate(args) => validate::execute(args),

@@ -58,7 +58,8 @@ pub struct Args {
     events: Vec<String>,
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+/// Reads a time of the command line.
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     let time = parse_rfc3339(text).filter(|time| time.is_representable());
     time.ok_or_else(|| "write a time like 2026-11-21T17:00:00Z".to_owned())
 }

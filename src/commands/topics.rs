@@ -57,6 +57,20 @@ pub fn agreed_partitions(settings: &Settings) -> Result<i32, Failure> {
     }
 }
 
+/// The number of partitions that all topics have. How they are set up otherwise does not matter to
+/// whoever only reads.
+pub fn counted_partitions(settings: &Settings) -> Result<i32, Failure> {
+    let findings = check_topics(&settings.kafka, settings.checkpoint_interval).map_err(failure)?;
+    let first = findings.first().and_then(|finding| finding.partitions);
+    match first.filter(|first| findings.iter().all(|finding| finding.partitions == Some(*first))) {
+        Some(partitions) => Ok(partitions as i32),
+        None => Err(Failure::config(anyhow::anyhow!(
+            "the topics that the configuration names are not all there with the same number of partitions\n{}",
+            table(&findings)
+        ))),
+    }
+}
+
 fn failure(error: SurveyError) -> Failure {
     match error {
         SurveyError::Unreachable { .. } => Failure::unavailable(error),

@@ -33,6 +33,27 @@ pub struct Deployment {
     plan: String,
 }
 
+/// What an audit said.
+#[derive(Clone, Debug)]
+pub struct Audited {
+    /// The exit code: 0 if nothing differs.
+    pub code: Option<i32>,
+    pub report: String,
+    pub errors: String,
+}
+
+impl Audited {
+    /// Gives the report of an audit that found nothing.
+    ///
+    /// # Panics
+    /// If it found something, or could not audit.
+    pub fn expect_clean(self) -> String {
+        let Self { code, report, errors } = self;
+        assert_eq!(code, Some(0), "the audit is not clean:\n{report}{errors}");
+        report
+    }
+}
+
 impl Deployment {
     /// Creates the topics of a plan.
     pub fn new(broker: &'static Broker, plan: &Plan<'_>) -> Self {
@@ -82,6 +103,26 @@ impl Deployment {
         wait_until("the group to commit the end of the events", limit, || self.is_drained().then_some(()));
     }
 
+    /// Runs `tidemark audit` over all that is there, with further arguments.
+    pub fn audit(&self, arguments: &[&str]) -> Audited {
+        self.audit_topics(&[], arguments)
+    }
+
+    /// Like [`Self::audit`], with other topics (`standings`, …) in the place of some of its own.
+    pub fn audit_topics(&self, instead: &[(&str, &str)], arguments: &[&str]) -> Audited {
+        let mut config = self.plan.replace("INSTANCE", "audit");
+        for (topic, other) in instead {
+            config = config.replace(&format!(": {}\n", self.topic(topic)), &format!(": {other}\n"));
+        }
+        let path = self.write("audit", &config);
+        let output = tidemark::run(&[&["audit", "--config", &path], arguments].concat());
+        Audited {
+            code: output.status.code(),
+            report: String::from_utf8(output.stdout).expect("the report is text"),
+            errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Offsets that records and commit markers have used up in both topics of changes.
     pub fn change_offsets(&self) -> i64 {
         let used = |topic| topics::ends(self.broker, &self.topic(topic)).into_iter().sum::<i64>();
@@ -90,8 +131,12 @@ impl Deployment {
 
     /// Writes the configuration of one process, and gives its path.
     fn config(&self, instance: &str) -> String {
-        let path: PathBuf = self.directory.path().join(format!("{instance}.yaml"));
-        fs::write(&path, self.plan.replace("INSTANCE", instance)).expect("the configuration is written");
+        self.write(instance, &self.plan.replace("INSTANCE", instance))
+    }
+
+    fn write(&self, name: &str, config: &str) -> String {
+        let path: PathBuf = self.directory.path().join(format!("{name}.yaml"));
+        fs::write(&path, config).expect("the configuration is written");
         path.to_str().expect("the path is text").to_owned()
     }
 }

@@ -17,6 +17,9 @@ const PREFETCH_KIB: usize = 256 * 1024;
 /// Below this a fetch of several partitions does not fit.
 const PREFETCH_KIB_MIN: usize = 16 * 1024;
 
+/// Fetched records that a scan keeps ready, in KiB: several scans run side by side.
+const SCAN_KIB: usize = 8 * 1024;
+
 /// How this process talks to Kafka.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KafkaConfig {
@@ -103,6 +106,14 @@ impl KafkaConfig {
         config
     }
 
+    /// A reader of one topic at a time, outside of the group although the library wants a name of one.
+    /// Without a topic it asks what the group has committed.
+    pub(super) fn scanner(&self, role: &str) -> ClientConfig {
+        let mut config = self.reader(&format!("audit-{role}"));
+        self.set_unless_given(&mut config, "queued.max.messages.kbytes", &SCAN_KIB.to_string());
+        config
+    }
+
     /// Asks for the ends of logs. It must not be `read_committed`: the broker would answer with
     /// the first undecided transaction instead.
     pub(super) fn observer(&self, worker: usize) -> ClientConfig {
@@ -177,7 +188,14 @@ mod tests {
     #[test]
     fn every_client_configuration_is_one_that_the_library_accepts() {
         let config = config(&[("session.timeout.ms", "6000")], 2);
-        for client in [config.member(0), config.table_reader(0), config.observer(0), config.writer(0), config.admin()] {
+        for client in [
+            config.member(0),
+            config.table_reader(0),
+            config.scanner("a"),
+            config.observer(0),
+            config.writer(0),
+            config.admin(),
+        ] {
             assert!(client.create_native_config().is_ok(), "{client:?}");
         }
     }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     drill::{self, Rule},
-    log::{Committed, Fetched, InputId, LogError, Offset, Partition, Progress, Record},
+    log::{Committed, Fetched, InputId, Inputs, LogError, Offset, Partition, Progress, Record},
     model::Timestamp,
 };
 
@@ -136,26 +136,7 @@ impl Member {
     }
 
     pub(super) fn committed(&mut self, partitions: &[Partition]) -> Result<Vec<Vec<Option<Committed>>>, LogError> {
-        let inputs = self.topics.inputs();
-        let asked = || partitions.iter().flat_map(|partition| inputs.ids().map(|input| (input, *partition)));
-        let list = self.list(asked().map(|(input, partition)| (input, partition, None)));
-        let answer = fault::insist(
-            || "asking for the committed offsets of the group".into(),
-            ANSWER_WITHIN,
-            |left| {
-                let answer = self.consumer.committed_offsets(list.clone(), left)?;
-                // Undecided offsets of a previous owner are an error of their partition.
-                answer.elements().iter().try_for_each(|element| element.error())?;
-                Ok(answer)
-            },
-        )?;
-        let mut found = answer.elements().into_iter().map(|element| match element.offset() {
-            rdkafka::Offset::Offset(offset) => {
-                Some(Committed { offset: Offset(offset), metadata: element.metadata().to_owned() })
-            }
-            _ => None,
-        });
-        Ok(partitions.iter().map(|_| inputs.ids().map(|_| found.next().flatten()).collect()).collect())
+        committed(&self.consumer, self.topics.inputs(), partitions)
     }
 
     pub(super) fn bounds(&self, input: InputId, partition: Partition) -> Result<Range<Offset>, LogError> {
@@ -208,14 +189,45 @@ impl Member {
     }
 
     fn list(&self, partitions: impl Iterator<Item = (InputId, Partition, Option<i64>)>) -> TopicPartitionList {
-        let inputs = self.topics.inputs();
-        partitions
-            .map(|(input, partition, offset)| {
-                let offset = offset.map_or(rdkafka::Offset::Invalid, rdkafka::Offset::Offset);
-                ((inputs.name(input).to_string(), partition.0), offset)
-            })
-            .collect()
+        list(self.topics.inputs(), partitions)
     }
+}
+
+fn list(inputs: &Inputs, partitions: impl Iterator<Item = (InputId, Partition, Option<i64>)>) -> TopicPartitionList {
+    partitions
+        .map(|(input, partition, offset)| {
+            let offset = offset.map_or(rdkafka::Offset::Invalid, rdkafka::Offset::Offset);
+            ((inputs.name(input).to_string(), partition.0), offset)
+        })
+        .collect()
+}
+
+/// What the group of a consumer has committed, per partition and input; the consumer need not be a
+/// member. Waits for transactions that hold undecided offsets.
+pub(super) fn committed(
+    consumer: &BaseConsumer<Callbacks>,
+    inputs: &Inputs,
+    partitions: &[Partition],
+) -> Result<Vec<Vec<Option<Committed>>>, LogError> {
+    let asked = partitions.iter().flat_map(|partition| inputs.ids().map(|input| (input, *partition, None)));
+    let list = list(inputs, asked);
+    let answer = fault::insist(
+        || "asking for the committed offsets of the group".into(),
+        ANSWER_WITHIN,
+        |left| {
+            let answer = consumer.committed_offsets(list.clone(), left)?;
+            // Undecided offsets of a previous owner are an error of their partition.
+            answer.elements().iter().try_for_each(|element| element.error())?;
+            Ok(answer)
+        },
+    )?;
+    let mut found = answer.elements().into_iter().map(|element| match element.offset() {
+        rdkafka::Offset::Offset(offset) => {
+            Some(Committed { offset: Offset(offset), metadata: element.metadata().to_owned() })
+        }
+        _ => None,
+    });
+    Ok(partitions.iter().map(|_| inputs.ids().map(|_| found.next().flatten()).collect()).collect())
 }
 
 /// The record, unless it stems from before the last start or release.
@@ -255,7 +267,13 @@ fn common_partitions(topics: &Topics, assigned: &[(String, i32)]) -> Result<Vec<
     Ok(common.into_iter().collect())
 }
 
-fn bounds(observer: &BaseConsumer<Callbacks>, topic: &str, partition: Partition) -> Result<Range<Offset>, LogError> {
+/// Where a log begins and ends; for a reader of committed records it ends at the first undecided
+/// transaction.
+pub(super) fn bounds(
+    observer: &BaseConsumer<Callbacks>,
+    topic: &str,
+    partition: Partition,
+) -> Result<Range<Offset>, LogError> {
     let what = || format!("asking for the bounds of `{topic}` partition {}", partition.0);
     let (low, high) = fault::insist(what, ANSWER_WITHIN, |left| observer.fetch_watermarks(topic, partition.0, left))?;
     Ok(Offset(low)..Offset(high))

@@ -3,7 +3,7 @@
 //! One worker has one [`KafkaLog`]: a member of the consumer group (`member`), a transactional
 //! producer (`writer`), and readers of tables while it restores (`tables`). `config` is the one
 //! place that sets client properties, `native` the one that is unsafe, `fault` says what the
-//! library's errors mean, and `survey` compares the topics with what is needed, which `rules` tell.
+//! library's errors mean, `scan` reads topics from outside of the group, and `survey` compares the topics with what is needed, which `rules` tell.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
@@ -21,6 +21,7 @@ mod names;
 mod native;
 mod properties;
 mod rules;
+mod scan;
 mod survey;
 mod tables;
 mod writer;
@@ -29,6 +30,7 @@ pub use self::{
     config::KafkaConfig,
     names::{NamesError, Role, TopicNames, Topics},
     properties::{Properties, PropertyError},
+    scan::{Outside, Scan, Scanned},
     survey::{Creation, Finding, SurveyError, check_topics, create_topics},
     tables::KafkaTables,
 };

@@ -1,0 +1,117 @@
+//! The inputs of one partition, decided again from nothing.
+
+use std::sync::Arc;
+
+use crate::{
+    engine::{Engine, Mode, PageId, Step},
+    log::{InputKind, kafka::Scanned},
+    model::{Model, Span, Timestamp},
+    wire::{
+        attributes::AttributeDecoder,
+        dead_letter::{Fault, Rejected},
+        event::{Decoded, Decoder, PersonKey, RawRecord},
+        time::format_rfc3339,
+    },
+};
+
+/// How far ahead of the wall clock a record time may lie before the service refuses the record.
+const RECORD_TIME_AHEAD: Span = Span::seconds(3600);
+/// Records after which the next page is looked through for accounts that have faded to nothing.
+const RECORDS_PER_PAGE: u64 = 64;
+
+/// What decoding and deciding depend on beside the model.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub grace: Span,
+    pub max_future_skew: Span,
+    pub person_key: PersonKey,
+}
+
+/// Decides as the service does, with the record times as its clock.
+pub struct Recompute {
+    engine: Engine,
+    events: Decoder,
+    attributes: AttributeDecoder,
+    grace: Span,
+    /// What was caused since it was last taken out.
+    pub step: Step,
+    clock: Timestamp,
+    wall: Timestamp,
+    records: u64,
+    pages: std::iter::Cycle<std::ops::Range<u16>>,
+}
+
+impl Recompute {
+    /// Nothing was read yet. `wall` is the time by the wall clock.
+    pub fn new(model: Arc<Model>, rules: &Rules, wall: Timestamp) -> Self {
+        let pages = PageId::all().count() as u16;
+        Self {
+            engine: Engine::new(model.clone(), rules.grace),
+            events: Decoder::new(model.clone(), rules.person_key.clone(), rules.max_future_skew),
+            attributes: AttributeDecoder::new(model),
+            grace: rules.grace,
+            step: Step::default(),
+            clock: Timestamp::MIN,
+            wall,
+            records: 0,
+            pages: (0..pages).cycle(),
+        }
+    }
+
+    /// The records have got to this record time: fires what is due, as far behind as the service does.
+    pub fn pass(&mut self, recorded: Timestamp) {
+        self.settle(recorded.min(self.wall).back(self.grace));
+    }
+
+    /// Fires what is due up to `clock`.
+    pub fn settle(&mut self, clock: Timestamp) {
+        self.clock = self.clock.max(clock);
+        self.engine.advance(self.clock, usize::MAX, self.clock, &mut self.step);
+    }
+
+    /// Forgets accounts that have faded to nothing, some at a time.
+    pub fn sweep(&mut self) {
+        self.records += 1;
+        if self.records.is_multiple_of(RECORDS_PER_PAGE)
+            && let Some(page) = self.pages.next().map(PageId)
+        {
+            self.engine.sweep(page, self.clock, &mut self.step);
+            self.engine.stored(page);
+        }
+        // What the runtime makes of it has no place here.
+        self.step.touched.clear();
+    }
+
+    /// Applies a record; an error is for the dead letters. `buried_as_ahead`: the service has found its
+    /// record time to be ahead of the clock, which must have been so then.
+    pub fn apply(&mut self, kind: InputKind, record: &Scanned, buried_as_ahead: bool) -> Result<(), Rejected> {
+        check_record_time(record.time, self.wall, buried_as_ahead)?;
+        let raw = RawRecord { key: record.key.as_deref(), value: record.value.as_deref(), recorded: record.time };
+        match kind {
+            InputKind::Events => {
+                if let Decoded::Event(event) = self.events.decode(raw)? {
+                    self.engine.apply(&event, Mode::Live, event.recorded, &mut self.step);
+                }
+            }
+            InputKind::Accounts => {
+                let attributes = self.attributes.decode(raw)?;
+                self.engine.apply_attributes(&attributes, Mode::Live, attributes.recorded, &mut self.step);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The service's rule about record times, which depends on when it read the record.
+fn check_record_time(time: Option<Timestamp>, wall: Timestamp, buried_as_ahead: bool) -> Result<(), Rejected> {
+    let Some(time) = time else { return Ok(()) };
+    if !time.is_representable() {
+        let message = format!("the record time {} ms is before 1970 or after 2527", time.millis());
+        return Err(Rejected::new(Fault::BadTime, "timestamp", message));
+    }
+    if buried_as_ahead || time > wall + RECORD_TIME_AHEAD {
+        let message = format!("the record time {} is more than an hour ahead of the clock", format_rfc3339(time));
+        return Err(Rejected::new(Fault::FarFuture, "timestamp", message));
+    }
+    Ok(())
+}
