@@ -126,7 +126,7 @@ impl Settings {
 
     /// What deserves a warning at the start, though it works.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.kafka.properties.warnings();
         if self.person_key.expose() == PUBLIC_PERSON_KEY {
             warnings.push(
                 "persons are hashed under the public development key: whoever reads the state topic can find out \

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rdkafka::ClientConfig;
+use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
 use super::{Properties, Topics};
 
@@ -143,7 +143,11 @@ impl KafkaConfig {
 
     /// A client for questions about the cluster.
     pub(super) fn admin(&self) -> ClientConfig {
-        self.base("admin")
+        let mut config = self.base("admin");
+        // By default as much as is shown, which may be nothing; but it is there that the library
+        // says why it cannot connect.
+        config.set_log_level(RDKafkaLogLevel::Info);
+        config
     }
 
     /// The largest record that a writer sends, in bytes; the library's default unless configured.

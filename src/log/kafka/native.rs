@@ -243,12 +243,18 @@ impl Event<'_> {
     }
 
     fn pass_on_log(&self) {
+        if let Some((level, facility, line)) = self.log() {
+            report_log(level, facility.trim(), line.trim());
+        }
+    }
+
+    /// A line of the library's log: its level, what it is about, and its text.
+    fn log(&self) -> Option<(i32, String, String)> {
         let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the event is alive and owns both strings.
+        // SAFETY: the event is alive, and owns both strings if it is a line of the log.
         unsafe {
-            if bindings::rd_kafka_event_log(self.event.as_ptr(), &mut facility, &mut line, &mut level) == 0 {
-                report_log(level, text(facility).trim(), text(line).trim());
-            }
+            let outcome = bindings::rd_kafka_event_log(self.event.as_ptr(), &mut facility, &mut line, &mut level);
+            (outcome == 0).then(|| (level, text(facility), text(line)))
         }
     }
 }
@@ -307,6 +313,17 @@ impl<'a> Message<'a> {
         let millis = unsafe { bindings::rd_kafka_message_timestamp(self.0, &mut kind) };
         (kind != bindings::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE).then_some(millis)
     }
+}
+
+/// The lines of the library's log about failed connections since the last call, of a client whose
+/// main queue nobody else polls.
+pub(super) fn failed_connections<C: ClientContext>(client: &Client<C>) -> Vec<String> {
+    // SAFETY: the client is alive.
+    let queue = NonNull::new(unsafe { bindings::rd_kafka_queue_get_main(client.native_ptr()) });
+    let Some(polled) = queue.map(|queue| Polled { queue: Queue(queue), client }) else { return Vec::new() };
+    let events = std::iter::from_fn(|| polled.poll(Duration::ZERO));
+    let lines = events.filter_map(|event| event.log());
+    lines.filter(|(_, facility, _)| facility == "FAIL").map(|(.., line)| line).collect()
 }
 
 /// Who a member is within its group; both change with every rebalance that it misses.

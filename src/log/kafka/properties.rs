@@ -7,6 +7,7 @@ use rdkafka::{config::ClientConfig, error::KafkaError};
 /// Set by Tidemark: the promise of exactly once rests on them.
 const EXACTLY_ONCE: &[&str] = &[
     "acks",
+    "auto.commit.enable",
     "auto.offset.reset",
     "enable.auto.commit",
     "enable.auto.offset.store",
@@ -16,6 +17,9 @@ const EXACTLY_ONCE: &[&str] = &[
     "max.in.flight",
     "max.in.flight.requests.per.connection",
     "message.send.max.retries",
+    "offset.store.method",
+    "offset.store.path",
+    "offset.store.sync.interval.ms",
     "request.required.acks",
     "retries",
     "transactional.id",
@@ -24,10 +28,13 @@ const EXACTLY_ONCE: &[&str] = &[
 const GROUP: &[&str] =
     &["group.instance.id", "group.protocol", "group.remote.assignor", "partition.assignment.strategy"];
 /// Set by Tidemark: the worker's loop relies on them.
-const MECHANISM: &[&str] = &["allow.auto.create.topics", "client.id", "enable.partition.eof", "log.queue"];
+const MECHANISM: &[&str] =
+    &["allow.auto.create.topics", "client.id", "enable.partition.eof", "enable_sasl_queue", "log.queue"];
 /// They make the client load or run code that the configuration names.
-const CODE: &[&str] =
-    &["plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.id", "ssl.engine.location", "ssl.providers"];
+const CODE: &[&str] = &["plugin.library.paths", "ssl.engine.id", "ssl.engine.location", "ssl.providers"];
+/// Beginnings of names that do so too: all of Kerberos' properties become parts of a shell command,
+/// and the library's own tests set the address of a function as text.
+const CODE_FAMILIES: &[&str] = &["sasl.kerberos.", "ut_"];
 
 /// Second names of properties that have a default here: with both names set, chance would decide.
 const ALIASES: &[(&str, &str)] = &[
@@ -77,6 +84,36 @@ impl Properties {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
+    /// What deserves a warning, though it works.
+    pub fn warnings(&self) -> Vec<String> {
+        let is = |key: &str, values: &[&str]| {
+            self.get(key).is_some_and(|value| values.iter().any(|one| value.eq_ignore_ascii_case(one)))
+        };
+        let protocol = self.get("security.protocol").unwrap_or("plaintext").to_lowercase();
+        let mut warnings = Vec::new();
+        let mut warn = |when: bool, text: &str| warnings.extend(when.then(|| text.to_owned()));
+        let unused = |prefix: &str| !protocol.contains(prefix) && self.0.keys().any(|key| key.starts_with(prefix));
+        warn(
+            unused("ssl") || unused("sasl"),
+            &format!(
+                "`kafka.properties` has `ssl.` or `sasl.` properties that the client does not use, as \
+                 `security.protocol` is {protocol}; set it to ssl, sasl_ssl or sasl_plaintext"
+            ),
+        );
+        warn(
+            protocol == "sasl_plaintext",
+            "the connection to Kafka is not encrypted, and neither is the password in it; set `security.protocol` to \
+             sasl_ssl",
+        );
+        warn(
+            is("enable.ssl.certificate.verification", &["false", "f", "0"])
+                || is("ssl.endpoint.identification.algorithm", &["none"]),
+            "the client takes anybody for a Kafka broker: leave `enable.ssl.certificate.verification` and \
+             `ssl.endpoint.identification.algorithm` at their defaults, and name the authority in `ssl.ca.location`",
+        );
+        warnings
+    }
+
     /// Value of a property.
     pub(super) fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
@@ -91,7 +128,9 @@ fn denial(key: &str) -> Option<&'static str> {
         _ if is_in(EXACTLY_ONCE) => Some("Tidemark sets it, so that every change goes out exactly once"),
         _ if is_in(GROUP) => Some("Tidemark sets it, so that a worker owns the same partitions of all topics"),
         _ if is_in(MECHANISM) => Some("Tidemark sets it, as its workers rely on it"),
-        _ if is_in(CODE) => Some("it makes the client load or run code that the configuration names"),
+        _ if is_in(CODE) || CODE_FAMILIES.iter().any(|family| key.starts_with(family)) => {
+            Some("it makes the client load or run code that the configuration names")
+        }
         _ if key.starts_with("test.mock.") => Some("the library's embedded broker loses transactions"),
         _ => ALIASES.iter().find(|(alias, _)| *alias == key).map(|(_, reason)| *reason),
     }
@@ -131,9 +170,10 @@ mod tests {
     fn what_breaks_the_promise_or_runs_code_is_denied() {
         let lists = [EXACTLY_ONCE, GROUP, MECHANISM, CODE];
         let aliases = ALIASES.iter().map(|(alias, _)| *alias);
-        for key in
-            lists.into_iter().flatten().copied().chain(aliases).chain(["bootstrap.servers", "test.mock.num.brokers"])
-        {
+        let others = ["bootstrap.servers", "test.mock.num.brokers", "sasl.kerberos.kinit.cmd", "sasl.kerberos.keytab"];
+        // The library would take the text for the address of a function, and call it.
+        let hidden = ["ut_handle_ProduceResponse"];
+        for key in lists.into_iter().flatten().copied().chain(aliases).chain(others).chain(hidden) {
             assert!(matches!(check(key, "1"), Err(PropertyError::Denied { .. })), "{key}");
         }
     }
@@ -144,6 +184,30 @@ mod tests {
         assert!(unknown.contains("sesion.timeout.ms") && !unknown.contains("s3cret"), "{unknown}");
         let wrong = check("session.timeout.ms", "s3cret").unwrap_err().to_string();
         assert!(wrong.contains("session.timeout.ms") && !wrong.contains("s3cret"), "{wrong}");
+    }
+
+    #[test]
+    fn a_connection_that_is_less_safe_than_it_looks_is_a_warning() {
+        let warnings = |pairs: &[(&str, &str)]| {
+            let pairs = pairs.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+            Properties::new(pairs.collect()).unwrap().warnings().join("\n")
+        };
+        for fine in [
+            &[][..],
+            &[("security.protocol", "ssl"), ("ssl.ca.location", "/ca.pem")],
+            &[("security.protocol", "SASL_SSL"), ("sasl.mechanism", "PLAIN"), ("ssl.ca.location", "/ca.pem")],
+        ] {
+            assert_eq!(warnings(fine), "", "{fine:?}");
+        }
+        for (pairs, text) in [
+            (&[("sasl.password", "s3cret")][..], "`security.protocol` is plaintext"),
+            (&[("security.protocol", "ssl"), ("sasl.mechanism", "PLAIN")], "`security.protocol` is ssl"),
+            (&[("security.protocol", "sasl_plaintext")], "not encrypted"),
+            (&[("security.protocol", "ssl"), ("enable.ssl.certificate.verification", "false")], "takes anybody"),
+            (&[("security.protocol", "ssl"), ("ssl.endpoint.identification.algorithm", "none")], "takes anybody"),
+        ] {
+            assert!(warnings(pairs).contains(text) && !warnings(pairs).contains("s3cret"), "{}", warnings(pairs));
+        }
     }
 
     #[test]

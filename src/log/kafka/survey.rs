@@ -13,9 +13,9 @@ use rdkafka::{
 };
 
 use super::{
-    Role,
+    Role, complaint,
     config::KafkaConfig,
-    native::Callbacks,
+    native::{self, Callbacks},
     rules::{self, Needs, TopicSettings},
 };
 
@@ -49,8 +49,9 @@ impl Finding {
 /// Why there are no findings.
 #[derive(Debug, thiserror::Error)]
 pub enum SurveyError {
-    #[error("no Kafka broker answered at {brokers} within {ANSWER_WITHIN:?}: {error}")]
-    Unreachable { brokers: String, error: KafkaError },
+    /// `reason` says why the last connection failed, if one was tried.
+    #[error("no Kafka broker answered at {brokers} within {ANSWER_WITHIN:?}: {reason}")]
+    Unreachable { brokers: String, reason: String },
     #[error("creating a Kafka client: {0}")]
     Client(KafkaError),
     #[error("cannot create `{topic}`: {reason}")]
@@ -181,7 +182,9 @@ impl<'a> Survey<'a> {
     }
 
     fn unreachable(&self, error: KafkaError) -> SurveyError {
-        SurveyError::Unreachable { brokers: self.config.brokers.clone(), error }
+        let failed = native::failed_connections(self.admin.inner());
+        let reason = complaint::reason(&failed).unwrap_or_else(|| error.to_string());
+        SurveyError::Unreachable { brokers: self.config.brokers.clone(), reason }
     }
 }
 

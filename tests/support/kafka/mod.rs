@@ -20,9 +20,11 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
+use self::security::Security;
 use super::poll_until;
 
 mod libs;
+pub mod security;
 
 /// Set to `1` where a missing broker must fail the tests rather than skip them.
 const REQUIRE: &str = "TIDEMARK_REQUIRE_KAFKA";
@@ -70,9 +72,19 @@ impl Tuning {
     }
 }
 
+/// Whom a broker lets in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Everybody.
+    Open,
+    /// Over TLS, whom it knows.
+    Secured,
+}
+
 /// A running broker. Dropping it stops it.
 pub struct Broker {
     bootstrap: String,
+    security: Option<Security>,
     directory: PathBuf,
     namespaces: AtomicU32,
     supervisor: Child,
@@ -89,7 +101,17 @@ impl Broker {
     /// If a broker cannot be had and `TIDEMARK_REQUIRE_KAFKA=1`.
     pub fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Result<Broker, String>> = OnceLock::new();
-        match SHARED.get_or_init(|| Self::start(Tuning::QuickStart)) {
+        Self::or_skip(SHARED.get_or_init(|| Self::start(Tuning::QuickStart)))
+    }
+
+    /// Like [`Self::shared`]: one that talks TLS only, and to whom it knows; see [`Self::security`].
+    pub fn secured() -> Option<&'static Self> {
+        static SECURED: OnceLock<Result<Broker, String>> = OnceLock::new();
+        Self::or_skip(SECURED.get_or_init(|| Self::start_kind(Tuning::QuickStart, Kind::Secured)))
+    }
+
+    fn or_skip(started: &'static Result<Self, String>) -> Option<&'static Self> {
+        match started {
             Ok(broker) => Some(broker),
             Err(reason) if std::env::var(REQUIRE).is_ok_and(|value| value == "1") => {
                 panic!("{REQUIRE}=1, but there is no Kafka broker: {reason}")
@@ -108,10 +130,14 @@ impl Broker {
     /// # Errors
     /// For a person: why there is none.
     pub fn start(tuning: Tuning) -> Result<Self, String> {
+        Self::start_kind(tuning, Kind::Open)
+    }
+
+    fn start_kind(tuning: Tuning, kind: Kind) -> Result<Self, String> {
         let java = Java { class_path: libs::class_path()?, tuning };
         let mut failure = String::new();
         for _ in 0..START_ATTEMPTS {
-            let broker = Self::launch(&java)?;
+            let broker = Self::launch(&java, kind)?;
             match broker.await_ready() {
                 Ok(()) => return Ok(broker),
                 Err(reason) => failure = reason,
@@ -129,7 +155,24 @@ impl Broker {
     pub fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
+        for (key, value) in self.security.iter().flat_map(Security::client_properties) {
+            config.set(key, value);
+        }
         config
+    }
+
+    /// What a client needs to be let in.
+    ///
+    /// # Panics
+    /// If the broker is open to everybody.
+    pub fn security(&self) -> &Security {
+        self.security.as_ref().expect("a secured broker")
+    }
+
+    /// The beginning of a partition as it is on the broker's disk.
+    pub fn segment(&self, topic: &str, partition: i32) -> Vec<u8> {
+        let path = self.directory.join(format!("data/{topic}-{partition}/00000000000000000000.log"));
+        fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
     }
 
     /// A prefix for topics, groups and transactional ids that no other test of this binary has.
@@ -137,19 +180,29 @@ impl Broker {
         format!("{test}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn launch(java: &Java) -> Result<Self, String> {
+    fn launch(java: &Java, kind: Kind) -> Result<Self, String> {
         let scratch = tempfile::Builder::new()
             .prefix("kafka-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .map_err(|error| format!("no directory for the broker: {error}"))?;
-        let (port, controller_port) = free_ports().map_err(|error| format!("no free port: {error}"))?;
+        let [port, certificates_port, controller_port] =
+            free_ports().map_err(|error| format!("no free port: {error}"))?;
+        let security = match kind {
+            Kind::Open => None,
+            Kind::Secured => Some(Security::make(scratch.path(), format!("127.0.0.1:{certificates_port}"))?),
+        };
+        let listeners = match &security {
+            None => open_listeners(port, controller_port),
+            Some(security) => secured_listeners(port, controller_port, security),
+        };
         let properties = scratch.path().join("server.properties");
-        fs::write(&properties, server_properties(scratch.path(), port, controller_port))
+        fs::write(&properties, listeners + &server_properties(scratch.path(), controller_port))
             .map_err(|error| format!("cannot write {}: {error}", properties.display()))?;
-        java.format_storage(&properties)?;
+        java.format_storage(&properties, security.is_some())?;
         let mut supervisor = java.supervise(scratch.path(), &properties)?;
         Ok(Self {
             bootstrap: format!("127.0.0.1:{port}"),
+            security,
             // From here on it is the supervisor that removes it.
             directory: scratch.keep(),
             namespaces: AtomicU32::new(0),
@@ -200,11 +253,12 @@ impl Java {
     }
 
     /// Writes what a KRaft node must find in its log directory before its first start.
-    fn format_storage(&self, properties: &Path) -> Result<(), String> {
+    fn format_storage(&self, properties: &Path, secured: bool) -> Result<(), String> {
         let output = Command::new("java")
             .args(self.arguments("kafka.tools.StorageTool"))
             .args(["format", "-t", CLUSTER_ID, "-c"])
             .arg(properties)
+            .args(secured.then(Security::storage_arguments).into_iter().flatten())
             .stdin(Stdio::null())
             .output()
             .map_err(|error| format!("`java` cannot be started: {error}"))?;
@@ -230,23 +284,48 @@ impl Java {
     }
 }
 
-/// Two ports that nobody listens on now.
-fn free_ports() -> std::io::Result<(u16, u16)> {
-    // Both are held until both are known, or they could be the same.
-    let (one, other) = (TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?);
-    Ok((one.local_addr()?.port(), other.local_addr()?.port()))
+/// Ports that nobody listens on now.
+fn free_ports<const N: usize>() -> std::io::Result<[u16; N]> {
+    let mut ports = [0; N];
+    // All are held until all are known, or two could be the same.
+    let mut held = Vec::new();
+    for port in &mut ports {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
 }
 
-fn server_properties(directory: &Path, port: u16, controller_port: u16) -> String {
+fn open_listeners(port: u16, controller_port: u16) -> String {
+    format!(
+        "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+"
+    )
+}
+
+/// Passwords at one port, certificates of clients at the other; the broker itself shows its own.
+fn secured_listeners(port: u16, controller_port: u16, security: &Security) -> String {
+    let clients = format!("SASL_SSL://127.0.0.1:{port},SSL://{}", security.certificates_at);
+    format!(
+        "listeners={clients},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners={clients}
+inter.broker.listener.name=SSL
+listener.security.protocol.map=SASL_SSL:SASL_SSL,SSL:SSL,CONTROLLER:PLAINTEXT
+{}",
+        security.server_properties()
+    )
+}
+
+fn server_properties(directory: &Path, controller_port: u16) -> String {
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={log_directory}
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4
