@@ -83,6 +83,16 @@ pub fn create(broker: &Broker, names: &[&str], partitions: i32, properties: &[(&
     }
 }
 
+/// Removes the records of a partition below an offset, as retention does.
+pub fn delete_before(broker: &Broker, topic: &str, partition: i32, offset: i64) {
+    let admin: AdminClient<DefaultClientContext> = broker.client().create().expect("an admin client");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("a valid offset");
+    let options = AdminOptions::new().operation_timeout(Some(LIMIT));
+    let deleted = block_on(admin.delete_records(&list, &options)).expect("the broker deletes records");
+    deleted.elements().iter().for_each(|element| element.error().expect("the records are deleted"));
+}
+
 /// Runs one future to its end, for the client library's asynchronous parts.
 fn block_on<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
