@@ -107,8 +107,8 @@ impl Ledger {
         self.due = Some(due);
     }
 
-    /// Takes out what a step of the recomputation has caused. `committed`: a record below the
-    /// committed offsets did.
+    /// Takes out what a step of the recomputation has caused, before accounts are evicted, which would
+    /// take their standings with them, and after. `committed`: a record below the committed offsets did.
     pub fn expect(&mut self, step: &mut Step, committed: bool) {
         let mut changes = step.changes.drain(..).peekable();
         // Each standing comes after the changes that led to it.

@@ -24,25 +24,34 @@ mod pass;
 mod plan;
 mod recompute;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use findings::Findings;
 use partition::{Auditor, Question};
 use recompute::Rules;
 use report::Report;
 
-/// Re-reads inputs, changes, standings and dead letters, recomputes from the start of the inputs, and
-/// reports per account what is missing, doubled, out of order or different.
-///
-/// It only reads: it joins no group, commits no offsets and writes nothing, so it may run beside the
-/// service. Records below the group's committed offsets must have had their effect. A fall that time
-/// brings must be there when it was due for longer than grace and --settle, if the service runs and is
-/// at the end of its inputs; with a backlog, when the records have passed it. If the group has no
-/// members, falls up to the last one that was published must be there, or up to --until.
-///
-/// It needs the configuration of the service, its person key included. Exit codes: 0 clean, 1
-/// differences, 65 what is retained does not suffice, 69 no Kafka, 78 wrong configuration.
+/// What the options do not tell.
+const HELP: &str = "\
+Re-reads inputs, changes, standings and dead letters, recomputes from the start of the inputs, and reports per account \
+what is missing, doubled, out of order, different, or unexpected.
+
+It only reads: it joins no group, commits no offsets and writes nothing, so it may run beside the service. It needs the \
+configuration of the service, its person key included, and inputs from which retention has removed nothing.
+
+Records below the group's committed offsets must have had their effect. A fall that time brings must be there once it is \
+due for longer than the grace and --settle, if the service runs and has read its inputs; with a backlog, once the \
+records have passed it. If the group has no members, falls must be there until shortly before the last one that was \
+published, or until --until. What need not be there yet counts as pending.
+
+Two things depend on when the service read its inputs, and may show as differences: records that come later than the \
+grace, and records of two inputs about one account within a minute of each other.
+
+Exit codes: 0 clean, 1 differences, 65 what is retained does not suffice, 69 no Kafka, 78 wrong configuration.";
+
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = HELP)]
 pub struct Args {
     /// The configuration of the service
     #[arg(short, long, value_name = "FILE", env = "TIDEMARK_CONFIG", default_value = "config/tidemark.yaml")]

@@ -131,6 +131,7 @@ fn verdict(outcome: &Outcome) -> String {
     match (&outcome.refused, outcome.findings.counts.iter().sum::<u64>()) {
         (Some(_), _) => "not audited".to_owned(),
         (None, 0) => "clean".to_owned(),
+        (None, 1) => "1 difference".to_owned(),
         (None, count) => format!("{} differences", HumanCount(count)),
     }
 }
