@@ -75,9 +75,14 @@ impl PartitionClock {
         self.inputs[usize::from(input.0)].at_end = true;
     }
 
-    /// It is not known any more whether the input is at its end. Returns whether it was.
-    pub fn lose_sight(&mut self, input: InputId) -> bool {
-        std::mem::take(&mut self.inputs[usize::from(input.0)].at_end)
+    /// It is not known any more whether the input is at its end.
+    pub fn lose_sight(&mut self, input: InputId) {
+        self.inputs[usize::from(input.0)].at_end = false;
+    }
+
+    /// Whether nothing is left to read of the input.
+    pub fn is_at_end(&self, input: InputId) -> bool {
+        self.inputs[usize::from(input.0)].at_end
     }
 
     /// Whether nothing is left to read.

@@ -14,7 +14,7 @@ mod publish;
 mod restore;
 mod service;
 #[cfg(test)]
-mod tests;
+mod simulation;
 mod worker;
 
 pub use clock::{Clock, SystemClock};

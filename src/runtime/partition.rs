@@ -1,6 +1,6 @@
 //! One partition that a worker owns: its accounts, how far it has got, and what is not committed yet.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     clock::PartitionClock,
@@ -50,6 +50,7 @@ pub struct Owned {
     caught_up: Vec<bool>,
     /// Inputs whose end came after their last record.
     ended: Vec<bool>,
+    sights: Vec<Sight>,
     /// Records from beyond the committed offsets of an input that got there before the others.
     held: Vec<HeldRecord>,
     /// Per page, the positions that its stored copy reflects; needed until the partition is live.
@@ -67,6 +68,15 @@ pub struct Owned {
     /// Positions last committed.
     last_committed: Positions,
     moved: bool,
+}
+
+/// What is known of what an input still holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sight {
+    /// When it last delivered something, or was asked for its end, on the monotonic clock.
+    since: Duration,
+    /// It has more than it delivers.
+    doubted: bool,
 }
 
 struct HeldRecord {
@@ -111,6 +121,7 @@ impl Owned {
             committed: start.committed,
             caught_up: vec![false; count],
             ended: vec![false; count],
+            sights: vec![Sight::default(); count],
             held: Vec::new(),
             stored_at: vec![None; PAGES],
             dirty_since: vec![None; PAGES],
@@ -141,8 +152,9 @@ impl Owned {
     }
 
     /// Takes a record in the order of its input.
-    pub fn take(&mut self, record: &Record<'_>, intake: &mut Intake, wall: Timestamp) {
+    pub fn take(&mut self, record: &Record<'_>, intake: &mut Intake, (now, wall): (Duration, Timestamp)) {
         let input = usize::from(record.input.0);
+        self.sights[input] = Sight { since: now, doubted: false };
         if record.offset < self.positions[input] {
             return;
         }
@@ -160,12 +172,32 @@ impl Owned {
     }
 
     /// The end of an input was reached.
-    pub fn reach_end(&mut self, input: InputId) {
+    pub fn reach_end(&mut self, input: InputId, now: Duration) {
         let at = usize::from(input.0);
+        self.sights[at] = Sight { since: now, doubted: false };
         (self.caught_up[at], self.ended[at]) = (true, true);
         if self.phase == Phase::Live {
             self.clock.reach_end(input);
         }
+    }
+
+    /// Inputs, with their positions, of which nothing was heard since `before` though that matters:
+    /// a timer is due on the word that they have ended, or they are known to hold more.
+    pub fn unsure(&self, due: bool, before: Duration) -> Vec<(InputId, Partition, Offset)> {
+        let unsure = |input: InputId| {
+            let sight = self.sights[usize::from(input.0)];
+            sight.since < before && (sight.doubted || due && self.clock.is_at_end(input))
+        };
+        self.positions().filter(|(input, ..)| unsure(*input)).collect()
+    }
+
+    /// An input holds more than it has delivered. Returns whether that was known before.
+    pub fn doubt(&mut self, input: InputId, now: Duration) -> bool {
+        self.clock.lose_sight(input);
+        let sight = &mut self.sights[usize::from(input.0)];
+        let known = sight.doubted;
+        *sight = Sight { since: now, doubted: true };
+        known
     }
 
     fn apply(&mut self, record: &Record<'_>, intake: &mut Intake, wall: Timestamp, mode: Mode) {
@@ -290,8 +322,8 @@ impl Owned {
         self.phase == Phase::CatchingUp && self.caught_up.iter().all(|caught_up| *caught_up)
     }
 
-    /// From here on records are judged; takes what was held back.
-    pub fn go_live(&mut self, intake: &mut Intake, wall: Timestamp) {
+    /// From here on records are judged. Until [`Self::take_held`] its state is what is committed.
+    pub fn go_live(&mut self) {
         self.phase = Phase::Live;
         self.stored_at = Vec::new();
         // What was read silently was counted and published before.
@@ -306,6 +338,10 @@ impl Owned {
             // Compaction can leave nothing to read right below what was committed.
             self.positions[at] = self.positions[at].max(*committed);
         }
+    }
+
+    /// Takes the records that were held back while others were read again.
+    pub fn take_held(&mut self, intake: &mut Intake, wall: Timestamp) {
         for held in std::mem::take(&mut self.held) {
             self.apply(&held.record(self.partition), intake, wall, Mode::Live);
         }

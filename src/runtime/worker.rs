@@ -25,7 +25,7 @@ use crate::{
     drill::{self, Point, Rule},
     engine::{PAGES, PageId},
     log::{Fetched, InputId, InputKind, Log, LogError, Output, Partition, Transaction},
-    model::Model,
+    model::{Model, Span},
     view::Phase,
 };
 
@@ -39,8 +39,9 @@ const RESTORE_SLICE: (Duration, Duration) = (Duration::from_millis(10), Duration
 const CHANGES_AT_ONCE: usize = 4096;
 /// Bytes of pages that one turn stores.
 const PAGE_BYTES_AT_ONCE: usize = 4 << 20;
-/// A worker that did not ask for records for this long no longer knows that there are none.
-const STALL: Duration = Duration::from_secs(1);
+/// For how long the end of an input, once reached, is taken for its end: half of the grace, but at
+/// least and at most this.
+const SIGHT_LASTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Between two attempts to take partitions up again after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -66,8 +67,6 @@ pub struct Worker<L: Log, C: Clock> {
     sweep: Sweep,
     commits: u64,
     last_commit: Duration,
-    /// When records were last asked for.
-    last_fetch: Duration,
     /// When the oldest uncommitted work came up.
     waiting_since: Option<Duration>,
 }
@@ -114,7 +113,6 @@ impl<L: Log, C: Clock> Worker<L, C> {
             sweep: Sweep { next: 0, began: now },
             commits: 0,
             last_commit: now,
-            last_fetch: now,
             waiting_since: None,
         }
     }
@@ -125,12 +123,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
         while !self.stop.load(Ordering::Relaxed) {
             self.turn()?;
         }
-        if let Err(error) = self.commit() {
-            tracing::warn!(target: "worker", "the last commit failed; the next start restores: {error}");
-        }
+        let outcome = refusal(self.commit());
         self.publisher.stopped();
         self.log.close();
-        Ok(())
+        outcome.map(|_| ())
     }
 
     /// One round: take records, restore, let time pass, store pages, commit, answer.
@@ -144,14 +140,20 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
     }
 
+    /// The partitions that it owns.
+    #[cfg(test)]
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &Owned> {
+        self.partitions.values()
+    }
+
     fn work(&mut self) -> Result<(), LogError> {
+        self.look_again()?;
         for event in self.fetch()? {
             match event {
                 Group::Assigned(partitions) => self.take_up(partitions)?,
                 Group::Revoked { lost } => self.give_back(lost)?,
             }
         }
-        self.look_again()?;
         self.retry()?;
         self.restore()?;
         self.pass_time();
@@ -169,18 +171,19 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let wait = self.idle_time();
         // Read when the first record is there: the wait may be long, and a record is never recorded
         // after the wall clock that it is judged by.
-        let (mut wall, mut group) = (None, Vec::new());
+        let (mut times, mut group) = (None, Vec::new());
         let Self { log, partitions, intake, clock, settings, .. } = self;
+        let mut now = || *times.get_or_insert_with(|| (clock.monotonic(), clock.wall()));
         let most = settings.commit_records_max.clamp(1, RECORDS_AT_ONCE as u64) as usize;
         log.poll(wait, most, &mut |fetched| match fetched {
             Fetched::Record(record) => {
                 if let Some(owned) = partitions.get_mut(&record.partition) {
-                    owned.take(&record, intake, *wall.get_or_insert_with(|| clock.wall()));
+                    owned.take(&record, intake, now());
                 }
             }
             Fetched::AtEnd(input, partition) => {
                 if let Some(owned) = partitions.get_mut(&partition) {
-                    owned.reach_end(input);
+                    owned.reach_end(input, now().0);
                 }
             }
             Fetched::Assigned(partitions) => group.push(Group::Assigned(partitions)),
@@ -189,27 +192,26 @@ impl<L: Log, C: Clock> Worker<L, C> {
         Ok(group)
     }
 
-    /// After a stall, records may have come that nobody has fetched yet: asks for the ends of the
-    /// inputs before the wall clock lets timers fire past those records.
+    /// The wall clock would let timers fire past records that are in the log but not here yet: this
+    /// worker stood still, or the broker is slow to deliver. Before a timer fires on the word of an
+    /// end that was reached a while ago, asks whether it still is the end.
     fn look_again(&mut self) -> Result<(), LogError> {
-        let now = self.clock.monotonic();
-        let grace = Duration::from_millis(self.settings.grace.millis() as u64);
-        let stalled = now.saturating_sub(std::mem::replace(&mut self.last_fetch, now)) > STALL.min(grace / 2);
+        let (now, wall, grace) = (self.clock.monotonic(), self.clock.wall(), self.settings.grace);
+        let trusted_for = (Duration::from_millis(grace.millis() as u64) / 2).clamp(SIGHT_LASTS.0, SIGHT_LASTS.1);
+        let soon = (wall + Span::seconds(1)).back(grace);
         let mut unclear = false;
-        for owned in self.partitions.values_mut().filter(|owned| stalled && owned.phase == Phase::Live) {
-            let positions: Vec<_> = owned.positions().collect();
-            for (input, partition, position) in positions {
-                if !owned.clock.lose_sight(input) {
-                    continue;
-                }
+        for owned in self.partitions.values_mut().filter(|owned| owned.phase == Phase::Live) {
+            let due = owned.engine.next_deadline().is_some_and(|deadline| deadline <= soon);
+            for (input, partition, position) in owned.unsure(due, now.saturating_sub(trusted_for)) {
                 if position >= self.log.bounds(input, partition)?.end {
-                    owned.reach_end(input);
+                    owned.reach_end(input, now);
                 } else {
-                    unclear = true;
+                    // What lies between may be records on their way, or mere markers of
+                    // transactions, which nobody announces: reading again tells.
+                    unclear |= owned.doubt(input, now);
                 }
             }
         }
-        // What lies between may be records or mere markers of transactions: reading again tells.
         if unclear { self.seek() } else { Ok(()) }
     }
 
@@ -276,7 +278,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         tracing::info!(target: "worker", partitions = ?numbers(self.partitions.keys()), lost, "given back");
         self.untaken = None;
         self.restores.clear();
-        let committed = !lost && self.commit().inspect_err(|error| tracing::warn!(target: "worker", "{error}")).is_ok();
+        let committed = !lost && refusal(self.commit())?;
         self.publisher.dropped();
         let owned = std::mem::take(&mut self.partitions);
         self.kept = owned.into_iter().filter(|(_, owned)| committed && owned.phase == Phase::Live).collect();
@@ -369,8 +371,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn go_live(&mut self, partition: Partition) -> Result<(), LogError> {
         let Some(owned) = self.partitions.get_mut(&partition) else { return Ok(()) };
-        owned.go_live(&mut self.intake, self.clock.wall());
+        owned.go_live();
         self.publisher.live(owned);
+        owned.take_held(&mut self.intake, self.clock.wall());
         tracing::info!(target: "worker", partition = partition.0, accounts = owned.engine.len(), "live");
         let deliver: Vec<_> = delivering(owned).collect();
         self.paused.retain(|(_, held)| *held != partition);
@@ -510,6 +513,18 @@ impl<L: Log, C: Clock> Worker<L, C> {
 enum Group {
     Assigned(Vec<Partition>),
     Revoked { lost: bool },
+}
+
+/// Whether a commit worked out. Only what a person must look at is an error: all else is restored.
+fn refusal(outcome: Result<(), LogError>) -> Result<bool, LogError> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(LogError::Passing(error)) => {
+            tracing::warn!(target: "worker", "restoring after: {error}");
+            Ok(false)
+        }
+        Err(refused) => Err(refused),
+    }
 }
 
 /// The inputs of a partition that may deliver records now.

@@ -1,0 +1,98 @@
+//! Workers over the log in memory, with virtual time and a seed: whatever crashes, stands still, is
+//! fenced, times out, or loses its reply, the committed changes are those that the records imply,
+//! once each and in order, and what a restore brings back is what was there.
+//!
+//! `TIDEMARK_SEED=7 cargo test --lib simulation` tells the history of one seed step by step;
+//! `TIDEMARK_SEEDS=100000` runs so many.
+
+use std::{
+    env,
+    num::NonZero,
+    ops::Range,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use self::world::World;
+use crate::drill::{Broken, Rule};
+
+mod checks;
+mod model;
+mod oracle;
+mod random;
+mod told;
+mod world;
+
+/// Histories of an ordinary test run.
+const SEEDS: u64 = 100;
+/// Histories in which a broken rule must show.
+const SEEDS_TO_NOTICE: u64 = 2_000;
+
+/// Lives through the history of a seed, then checks what became of it.
+fn history(seed: u64) -> Result<(), String> {
+    let mut world = World::new(seed);
+    let outcome = world.live().and_then(|()| world.heal()).and_then(|()| world.check());
+    let again = format!("TIDEMARK_SEED={seed} cargo test --lib simulation");
+    outcome.map_err(|problem| format!("{}\nseed {seed}: {problem}\nsee it again: {again}", world.trace()))
+}
+
+fn setting(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|value| value.parse().unwrap_or_else(|_| panic!("{name} is not a number: {value}")))
+}
+
+/// Lives through the histories of the seeds, on all cores, until one goes wrong.
+fn first_failure(seeds: Range<u64>, broken: Option<Rule>) -> Option<(u64, String)> {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get);
+    let failed = AtomicBool::new(false);
+    let share = |first: usize| {
+        let _broken = Broken::rule(broken);
+        for seed in seeds.clone().skip(first).step_by(threads) {
+            if failed.load(Ordering::Relaxed) {
+                break;
+            }
+            if let Err(problem) = history(seed) {
+                failed.store(true, Ordering::Relaxed);
+                return Some((seed, problem));
+            }
+        }
+        None
+    };
+    thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|first| {
+                scope.spawn({
+                    let share = &share;
+                    move || share(first)
+                })
+            })
+            .collect();
+        running.into_iter().filter_map(|thread| thread.join().expect("a history does not panic")).min()
+    })
+}
+
+#[test]
+fn disturbed_histories_publish_what_an_undisturbed_one_does() {
+    let seeds = match (setting("TIDEMARK_SEED"), setting("TIDEMARK_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, count) => 0..count.unwrap_or(SEEDS),
+    };
+    if let Some((_, problem)) = first_failure(seeds, None) {
+        eprintln!("{problem}");
+        panic!("a history went wrong, see above");
+    }
+}
+
+#[test]
+fn every_broken_rule_shows() {
+    let mut unnoticed = Vec::new();
+    for rule in Rule::ALL {
+        match first_failure(0..SEEDS_TO_NOTICE, Some(rule)) {
+            Some((seed, problem)) => {
+                let what = problem.lines().rev().nth(1).unwrap_or_default();
+                println!("{:<28} seed {seed:>4}: {what:.160}", rule.name());
+            }
+            None => unnoticed.push(rule.name()),
+        }
+    }
+    assert!(unnoticed.is_empty(), "nobody notices that these rules are broken: {unnoticed:?}");
+}

@@ -1,0 +1,320 @@
+//! The world that workers live in: time, traffic, trouble, and what is checked in the end.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use super::{
+    checks::watch,
+    model::{EVENTS, PARTITIONS, inputs, model, settings},
+    random::Seeded,
+    told::Told,
+};
+use crate::{
+    log::{
+        InputId, LogError, Partition,
+        memory::{Cluster, DIED, Fault, MemoryLog, Step, What},
+    },
+    model::Timestamp,
+    runtime::{Clock, Publisher, Worker},
+    telemetry::{Metrics, Vocabulary},
+    view::{QueryRouter, Status, View},
+    wire::time::format_rfc3339,
+};
+
+const START: i64 = 1_795_000_000_000;
+const ROUNDS: u64 = 200;
+/// Rounds in which a healed world must have done all its work.
+const ROUNDS_TO_HEAL: u64 = 600;
+const WORKERS_MAX: usize = 3;
+/// What a trace keeps.
+const TRACE_LINES: usize = 1000;
+
+/// The true time, and how wrong a worker's wall clock is.
+#[derive(Clone)]
+pub struct TestClock {
+    time: Arc<Mutex<Time>>,
+    behind: Arc<Mutex<i64>>,
+}
+
+struct Time {
+    wall: i64,
+    monotonic: i64,
+}
+
+impl Clock for TestClock {
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(self.time.lock().unwrap().wall - *self.behind.lock().unwrap())
+    }
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.time.lock().unwrap().monotonic as u64)
+    }
+}
+
+pub struct Running {
+    name: String,
+    pub member: u64,
+    pub worker: Worker<MemoryLog, TestClock>,
+    behind: Arc<Mutex<i64>>,
+    /// Stands still until this round.
+    stopped_until: u64,
+}
+
+pub struct World {
+    random: Seeded,
+    pub cluster: Cluster,
+    time: Arc<Mutex<Time>>,
+    pub workers: Vec<Running>,
+    started: u64,
+    events: u64,
+    round: u64,
+    /// What the partitions of the input hold.
+    pub records: Vec<Vec<(Timestamp, String)>>,
+    trace: Vec<String>,
+    /// Something that a reader could see and that was not committed.
+    leak: Arc<Mutex<Option<String>>>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            random: Seeded(seed),
+            cluster: Cluster::new(inputs(), PARTITIONS, seed),
+            time: Arc::new(Mutex::new(Time { wall: START, monotonic: 0 })),
+            workers: Vec::new(),
+            started: 0,
+            events: 0,
+            round: 0,
+            records: vec![Vec::new(); PARTITIONS as usize],
+            trace: Vec::new(),
+            leak: Arc::default(),
+        }
+    }
+
+    /// What happened last, line by line.
+    pub fn trace(&self) -> String {
+        self.trace[self.trace.len().saturating_sub(TRACE_LINES)..].join("\n")
+    }
+
+    fn note(&mut self, what: impl std::fmt::Display) {
+        let time = format_rfc3339(self.wall());
+        self.trace.push(format!("{:>4} {time} {what}", self.round));
+    }
+
+    pub fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(self.time.lock().unwrap().wall)
+    }
+
+    /// Time passes for everybody; `quiet` of it in a blink, in which nobody so much as polls.
+    fn pass(&mut self, millis: i64, quiet: i64) {
+        {
+            let mut time = self.time.lock().unwrap();
+            time.wall += millis + quiet;
+            time.monotonic += millis;
+        }
+        self.cluster.pass(millis);
+    }
+
+    /// Traffic and trouble.
+    pub fn live(&mut self) -> Result<(), String> {
+        self.start_worker(None);
+        for _ in 0..ROUNDS {
+            self.round += 1;
+            for _ in 0..self.random.below(4) {
+                let partition = self.random.below(PARTITIONS as u64) as i32;
+                let account = format!("account-{partition}-{}", self.random.below(6));
+                let kind = if self.random.chance(15) { "demo" } else { "visit" };
+                self.append(Partition(partition), &account, kind);
+            }
+            self.disturb();
+            self.turn_all()?;
+            let millis = self.random.below(2_000) as i64;
+            let quiet = if self.random.chance(3) { self.random.below(30_000_000) as i64 } else { 0 };
+            self.pass(millis, quiet);
+        }
+        Ok(())
+    }
+
+    /// Trouble ends; what is left to do is done, everything fades below every mark, and a fresh event
+    /// gets through.
+    pub fn heal(&mut self) -> Result<(), String> {
+        self.note("healed");
+        self.cluster.heal();
+        for running in &mut self.workers {
+            (running.stopped_until, *running.behind.lock().unwrap()) = (0, 0);
+        }
+        if self.workers.is_empty() {
+            self.start_worker(None);
+        }
+        self.work_off("the input is worked off", |world| Ok(world.is_worked_off()))?;
+        for _ in 0..3 {
+            self.pass(0, 30 * 86_400_000);
+            self.rest()?;
+        }
+        for partition in 0..PARTITIONS {
+            // One that is new, and one that is long forgotten.
+            self.append(Partition(partition), &format!("fresh-{partition}"), "demo");
+            self.append(Partition(partition), &format!("fresh-{partition}"), "demo");
+            self.append(Partition(partition), &format!("account-{partition}-0"), "demo");
+        }
+        self.work_off("a fresh event gets through", |world| {
+            let fresh = |told: BTreeMap<String, Vec<Told>>| {
+                (0..PARTITIONS).all(|partition| told.contains_key(&format!("fresh-{partition}")))
+            };
+            Ok(world.is_worked_off() && fresh(world.published()?))
+        })
+    }
+
+    /// Long enough for every page to be stored and every marker to land.
+    pub fn rest(&mut self) -> Result<(), String> {
+        for _ in 0..14 {
+            self.round += 1;
+            self.turn_all()?;
+            self.pass(2_000, 0);
+        }
+        Ok(())
+    }
+
+    pub fn work_off(&mut self, what: &str, done: impl Fn(&Self) -> Result<bool, String>) -> Result<(), String> {
+        for _ in 0..ROUNDS_TO_HEAL {
+            self.round += 1;
+            self.turn_all()?;
+            self.pass(200, 0);
+            if done(self)? {
+                return self.rest();
+            }
+        }
+        Err(format!("not within {ROUNDS_TO_HEAL} rounds: {what}"))
+    }
+
+    fn is_worked_off(&self) -> bool {
+        (0..PARTITIONS).all(|partition| {
+            let end = self.records[partition as usize].len() as i64;
+            end == 0 || self.cluster.committed(EVENTS, Partition(partition)).is_some_and(|at| at.offset.0 == end)
+        })
+    }
+
+    pub fn start_worker(&mut self, name: Option<String>) {
+        self.started += 1;
+        let name = name.unwrap_or_else(|| format!("w{}", self.started));
+        self.note(format!("{name} starts"));
+        let model = model();
+        let metrics = Metrics::new(Vocabulary { model: &model, ignored: &[], dead_letters: &[] }).unwrap();
+        let status = Arc::new(Status::new(1, Duration::from_secs(60), Instant::now()));
+        let (_, mut questions) = QueryRouter::new(1);
+        let view = Arc::new(View::new());
+        let log = self.cluster.join(&name, watch(view.clone(), self.leak.clone()));
+        let member = log.member();
+        let publisher = Publisher::new(view, Arc::new(metrics), status, 0, questions.remove(0));
+        let behind = Arc::new(Mutex::new(0));
+        let clock = TestClock { time: self.time.clone(), behind: behind.clone() };
+        let stop = Arc::new(AtomicBool::new(false));
+        let worker = Worker::new(log, clock, Arc::new(settings(self.started)), model, publisher, stop);
+        self.workers.push(Running { name, member, worker, behind, stopped_until: 0 });
+    }
+
+    fn append(&mut self, partition: Partition, account: &str, kind: &str) {
+        // In time: within the grace of the moment at which the log gets it.
+        let late = self.random.below(4000) as i64;
+        let recorded = self.wall();
+        let time = format_rfc3339(Timestamp::from_millis(recorded.millis() - late));
+        // One in ten is sent twice.
+        self.events += u64::from(!self.random.chance(10));
+        let id = format!("e{}", self.events);
+        let json = format!(r#"{{"id":"{id}","type":"{kind}","account":"{account}","time":"{time}"}}"#);
+        self.note(format!("partition {} gets {json}", partition.0));
+        self.cluster.append(EVENTS, partition, recorded, account, Some(json.as_bytes()));
+        self.records[partition.0 as usize].push((recorded, json));
+    }
+
+    fn turn_all(&mut self) -> Result<(), String> {
+        let mut at = 0;
+        while at < self.workers.len() {
+            if self.workers[at].stopped_until > self.round {
+                at += 1;
+                continue;
+            }
+            match self.workers[at].worker.turn() {
+                Ok(()) => at += 1,
+                Err(LogError::Refused(why)) if why == DIED => {
+                    let died = self.workers.remove(at);
+                    self.note(format!("{} dies", died.name));
+                    let name = self.random.chance(50).then_some(died.name);
+                    self.start_worker(name);
+                }
+                Err(error) => return Err(format!("{} gave up: {error}", self.workers[at].name)),
+            }
+        }
+        match self.leak.lock().unwrap().take() {
+            Some(leak) => Err(leak),
+            None => Ok(()),
+        }
+    }
+
+    fn disturb(&mut self) {
+        let workers = self.workers.len() as u64;
+        match self.random.below(100) {
+            0..3 if workers > 0 => {
+                let at = self.random.below(workers) as usize;
+                let killed = self.workers.remove(at);
+                self.note(format!("{} is killed", killed.name));
+                if self.random.chance(50) {
+                    self.cluster.expel(killed.member);
+                }
+                if self.random.chance(50) {
+                    self.start_worker(Some(killed.name));
+                }
+            }
+            3..8 if self.workers.len() < WORKERS_MAX => self.start_worker(None),
+            // A zombie: others take over, and it finds out when it goes on.
+            8..12 if workers > 0 => {
+                let (at, rounds) = (self.random.below(workers) as usize, self.random.below(40));
+                self.workers[at].stopped_until = self.round + rounds;
+                self.note(format!("{} stands still for {rounds} rounds", self.workers[at].name));
+            }
+            12..14 if workers > 0 => {
+                let at = self.random.below(workers) as usize;
+                self.note(format!("{} is expelled", self.workers[at].name));
+                self.cluster.expel(self.workers[at].member);
+            }
+            14..32 => {
+                let fault = self.fault();
+                self.note(format!("{fault:?} for the next commit"));
+                self.cluster.inject(fault);
+            }
+            32..36 => {
+                let millis = self.random.below(20_000) as i64;
+                let input = InputId(self.random.below(2) as u8);
+                let partition = Partition(self.random.below(PARTITIONS as u64) as i32);
+                self.note(format!("input {} partition {} stalls for {millis} ms", input.0, partition.0));
+                self.cluster.stall(input, partition, millis);
+            }
+            36..38 if workers > 0 => {
+                // A clock ahead lets time fall before its time, by what it is ahead beyond the grace.
+                let at = self.random.below(workers) as usize;
+                let behind = self.random.below(600_000) as i64 - 300;
+                self.note(format!("the clock of {} is now {behind} ms behind", self.workers[at].name));
+                *self.workers[at].behind.lock().unwrap() = behind;
+            }
+            _ => {}
+        }
+    }
+
+    fn fault(&mut self) -> Fault {
+        let millis = self.random.one_of(&[0, 100, 2_000, 12_000]);
+        let whats = [
+            What::Crash,
+            What::Stop { millis },
+            What::Expel,
+            What::Expire,
+            What::Refuse,
+            What::Lost { done: true },
+            What::Lost { done: false },
+            What::Delay { millis },
+            What::Repeat { millis },
+        ];
+        Fault { at: self.random.one_of(&Step::ALL), what: self.random.one_of(&whats) }
+    }
+}
