@@ -81,7 +81,9 @@ fn event_id(change: &Change) -> String {
 
 /// To 1e-6: readers see no noise of the last bits.
 pub(super) fn rounded(score: f64) -> f64 {
-    (score * 1e6).round() / 1e6
+    let rounded = (score * 1e6).round() / 1e6;
+    // JSON has no infinity, and a number that large has no decimals.
+    if rounded.is_finite() { rounded } else { score }
 }
 
 pub(super) fn write(out: &mut Vec<u8>, json: &impl Serialize) {

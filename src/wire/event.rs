@@ -30,6 +30,10 @@ pub struct RawRecord<'r> {
     pub recorded: Option<Timestamp>,
 }
 
+/// The largest level that is read. Points that come of a much larger one would overflow, or be of no
+/// use as a number in JSON.
+pub const MAX_LEVEL: f64 = 1e9;
+
 /// The key under which persons and other distinct values are hashed. Hashes under two keys cannot
 /// be compared, so a new key makes everybody a new person.
 #[derive(Clone)]
@@ -312,7 +316,7 @@ impl Plan {
             None => (format!("$.{name}"), &Field::Absent),
         };
         let found = if let Field::Number(number) = found { number.to_string() } else { kind_of(found).to_owned() };
-        let message = format!("the level of signal `{signal}` must be a number of at least 0, not {found}");
+        let message = format!("the level of signal `{signal}` must be a number from 0 to {MAX_LEVEL:e}, not {found}");
         Rejected::new(Fault::UnknownLevel, path, message)
     }
 }
@@ -320,7 +324,7 @@ impl Plan {
 fn level_of(field: &Field<'_>) -> Option<f64> {
     match field {
         // Zero is added because a negative zero would differ from zero in its bits only.
-        Field::Number(level) if level.is_finite() && *level >= 0.0 => Some(*level + 0.0),
+        Field::Number(level) if (0.0..=MAX_LEVEL).contains(level) => Some(*level + 0.0),
         _ => None,
     }
 }

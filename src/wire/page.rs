@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     engine::{AccountImage, PAGES, PageId, Schema},
-    model::Timestamp,
+    model::{Model, Timestamp},
 };
 
 const MAGIC: &[u8; 4] = b"TMPG";
@@ -180,6 +180,9 @@ pub fn decode(bytes: &[u8]) -> Result<PagePart<'_>, PageError> {
     let positions = (0..reader.u16()?).map(|_| Ok((reader.text()?.into(), reader.i64()?))).collect::<Result<_, _>>()?;
     let digest = reader.text()?.into();
     let schema = Schema { digest, slots: reader.texts()?, tiers: reader.texts()?, facts: reader.texts()? };
+    if schema.facts.len() > Model::MAX_FACTS {
+        return Err(PageError::Contents("it has more statements about attributes than an account has bits for them"));
+    }
     let left = reader.u32()?;
     Ok(PagePart { header: PageHeader { page, partition, part, parts, positions, schema }, left, reader })
 }
@@ -292,6 +295,15 @@ mod tests {
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;
             prop_assert!(read(&bytes).is_err());
+        }
+
+        #[test]
+        fn more_statements_than_bits_are_refused(facts in 0usize..130) {
+            let facts = (0..facts).map(|at| Arc::from(format!("fact {at}"))).collect::<Vec<_>>();
+            let fits = facts.len() <= Model::MAX_FACTS;
+            let schema = Schema { facts, ..schema() };
+            let bytes = encode(PageId(9), 3, &[], &schema, std::iter::empty(), 10_000).remove(0);
+            prop_assert_eq!(decode(&bytes).is_ok(), fits);
         }
 
         #[test]

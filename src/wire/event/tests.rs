@@ -131,13 +131,16 @@ fn ignore_comes_before_signals() {
 }
 
 #[test]
-fn a_level_is_a_number_of_at_least_zero() {
+fn a_level_is_a_number_within_bounds() {
     for (more, expected) in [
         (r#""score":70.5"#, Ok(vec![SURGE, Hit::Level(SignalId(2), 70.5)])),
         (r#""properties":{"score":0}"#, Ok(vec![SURGE, Hit::Level(SignalId(2), 0.0)])),
         (r#""properties":{}"#, Err("unknown_level $.score")),
         (r#""score":"70""#, Err("unknown_level $.score")),
         (r#""score":-1"#, Err("unknown_level $.score")),
+        (r#""score":1e9"#, Ok(vec![SURGE, Hit::Level(SignalId(2), 1e9)])),
+        (r#""score":1.1e9"#, Err("unknown_level $.score")),
+        (r#""score":1e308"#, Err("unknown_level $.score")),
         (r#""properties":{"score":[70]}"#, Err("unknown_level $.properties.score")),
     ] {
         assert_eq!(hits(&format!(r#","type":"surge",{more}"#)), expected.map_err(str::to_owned), "{more}");
