@@ -1,8 +1,9 @@
-//! Faults on purpose, for the tests of the promise: the process is killed at a named point, or one
-//! rule of safety is broken, and a test must notice. A release build has nothing of it.
+//! Faults on purpose, for the tests of the promise: the process is killed or stopped at a named point,
+//! or one rule of safety is broken, and a test must notice. A release build has nothing of it.
 //!
 //! `TIDEMARK_DRILL_KILL=after_drain:3` kills the process when it gets to that point for the third
-//! time; `TIDEMARK_DRILL_BREAK=restore_to_the_end` breaks that rule for as long as it lives.
+//! time; `TIDEMARK_DRILL_STOP` stops it there, as SIGSTOP does, until somebody sends SIGCONT;
+//! `TIDEMARK_DRILL_BREAK=restore_to_the_end` breaks that rule for as long as it lives.
 
 /// Where a process can be killed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -116,6 +117,7 @@ mod armed {
     use std::{
         cell::Cell,
         env,
+        process::Command,
         sync::{
             LazyLock,
             atomic::{AtomicI64, Ordering},
@@ -126,13 +128,27 @@ mod armed {
 
     use super::{Point, Rule};
 
-    /// Where to die, and how many times to get there unharmed before.
-    static KILL: LazyLock<Option<(Point, AtomicI64)>> = LazyLock::new(|| {
-        let setting = env::var("TIDEMARK_DRILL_KILL").ok()?;
-        let (name, times) = setting.split_once(':').unwrap_or((&setting, "1"));
-        let point = Point::ALL.into_iter().find(|point| point.name() == name);
-        Some((point.expect("a known point of death"), AtomicI64::new(times.parse().expect("a number of times"))))
-    });
+    /// A point, and how many times to get there unharmed before something happens.
+    struct Trap {
+        point: Point,
+        left: AtomicI64,
+    }
+
+    impl Trap {
+        fn set(variable: &str) -> Option<Self> {
+            let setting = env::var(variable).ok()?;
+            let (name, times) = setting.split_once(':').unwrap_or((&setting, "1"));
+            let point = Point::ALL.into_iter().find(|point| point.name() == name).expect("a known point");
+            Some(Self { point, left: AtomicI64::new(times.parse().expect("a number of times")) })
+        }
+
+        fn springs(&self, point: Point) -> bool {
+            point == self.point && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+        }
+    }
+
+    static KILL: LazyLock<Option<Trap>> = LazyLock::new(|| Trap::set("TIDEMARK_DRILL_KILL"));
+    static STOP: LazyLock<Option<Trap>> = LazyLock::new(|| Trap::set("TIDEMARK_DRILL_STOP"));
 
     static BREAK: LazyLock<Option<Rule>> = LazyLock::new(|| {
         let name = env::var("TIDEMARK_DRILL_BREAK").ok()?;
@@ -145,24 +161,33 @@ mod armed {
 
     /// The process gets to `point`; it may be its last.
     pub fn reach(point: Point) {
-        let Some((fatal, left)) = &*KILL else { return };
-        if point != *fatal || left.fetch_sub(1, Ordering::Relaxed) != 1 {
-            return;
+        for (trap, fate) in [(&*KILL, die as fn()), (&*STOP, stop)] {
+            if trap.as_ref().is_some_and(|trap| trap.springs(point)) {
+                meet(point, fate);
+            }
         }
-        if point == Point::DuringCommit {
-            // The caller goes on to send its commit, which the death then meets under way.
-            thread::spawn(|| {
-                thread::sleep(Duration::from_micros(500));
-                die();
-            });
-        } else {
-            die();
+    }
+
+    fn meet(point: Point, fate: fn()) {
+        if point != Point::DuringCommit {
+            return fate();
         }
+        // The caller goes on to send its commit, which meets its fate under way.
+        thread::spawn(move || {
+            thread::sleep(Duration::from_micros(500));
+            fate();
+        });
     }
 
     /// As SIGKILL does it: no clean-up, no farewell to the group.
     fn die() {
         std::process::abort();
+    }
+
+    /// Every thread stands still until SIGCONT; then this one goes on.
+    fn stop() {
+        let stopped = Command::new("sh").args(["-c", "kill -STOP $PPID"]).status();
+        assert!(stopped.expect("sh starts").success(), "a process can stop itself");
     }
 
     /// Whether the rule is to be broken.

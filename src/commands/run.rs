@@ -46,11 +46,12 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let listener = TcpListener::bind(listen)
         .with_context(|| format!("`http.listen`: cannot listen on {listen}"))
         .map_err(Failure::config)?;
+    let address = listener.local_addr()?;
     let id = loaded.model.id();
     tracing::info!(
         target: "start",
         model = %id.name, version = id.version, digest = %id.digest, workers = settings.kafka.workers,
-        http = %listen, brokers = %settings.kafka.brokers, group = %settings.kafka.group,
+        http = %address, brokers = %settings.kafka.brokers, group = %settings.kafka.group,
         "tidemark {}", env!("CARGO_PKG_VERSION")
     );
     let worker_settings = worker_settings(&settings, topics::agreed_partitions(&settings)?);

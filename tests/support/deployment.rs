@@ -1,6 +1,10 @@
 //! Tidemark as a test deploys it: a configuration, a model, and topics of its own.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
@@ -75,6 +79,16 @@ impl Deployment {
         format!("{}.{name}", self.namespace)
     }
 
+    /// The broker that has its topics.
+    pub fn broker(&self) -> &'static Broker {
+        self.broker
+    }
+
+    /// Its files: configurations, and what its processes print.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The consumer group of its processes.
     pub fn group(&self) -> &str {
         &self.namespace
@@ -87,8 +101,25 @@ impl Deployment {
 
     /// Starts a process; `instance` names it in the group. A name may be used again after its end.
     pub fn start(&self, instance: &str) -> Running {
+        self.start_with(instance, &[])
+    }
+
+    /// Like [`Self::start`], with these variables in its environment.
+    pub fn start_with(&self, instance: &str, variables: &[(&str, &str)]) -> Running {
+        self.launch(instance, &self.config(instance), variables)
+    }
+
+    /// Like [`Self::start`], with another address for the broker.
+    pub fn start_through(&self, bootstrap: &str, instance: &str) -> Running {
         let config = self.config(instance);
-        Running::start(instance, self.directory.path(), &["run", "--config", &config])
+        let direct = fs::read_to_string(&config).expect("the configuration is there");
+        let detoured = direct.replacen(self.broker.bootstrap(), bootstrap, 1);
+        fs::write(&config, detoured).expect("the configuration is written");
+        self.launch(instance, &config, &[])
+    }
+
+    fn launch(&self, instance: &str, config: &str, variables: &[(&str, &str)]) -> Running {
+        Running::start_with(instance, self.directory.path(), &["run", "--config", config], variables)
     }
 
     /// Whether the group has committed all that the events topic holds.

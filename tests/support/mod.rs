@@ -8,10 +8,13 @@
 
 pub mod dashboard;
 pub mod deployment;
+pub mod http;
 pub mod kafka;
 pub mod prometheus;
+pub mod proxy;
 pub mod tidemark;
 pub mod topics;
+pub mod verdict;
 pub mod visits;
 
 use std::time::{Duration, Instant};

@@ -2,8 +2,8 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io,
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -11,12 +11,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::poll_until;
+use super::{http::get, poll_until};
 
 /// How long it may take to come up on a busy machine.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// How long it may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// A running Prometheus. Killed on drop.
 pub struct Prometheus {
@@ -77,19 +75,6 @@ impl Drop for Prometheus {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Status and body that a server on this machine gives for a path.
-pub fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
-    // The older version of the protocol ends the body by closing the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
-    Ok((status, body.to_owned()))
 }
 
 fn escaped(text: &str) -> String {

@@ -2,12 +2,15 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
-use super::{poll_until, wait_until};
+use serde_json::Value;
+
+use super::{http, poll_until, wait_until};
 
 /// Lines of the child's log that a failed test shows.
 const SHOWN_LINES: usize = 60;
@@ -48,10 +51,16 @@ impl Running {
     /// Starts it; `name` names it in the test's output, its log file is made in `directory`, and is
     /// continued if it is there.
     pub fn start(name: &str, directory: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(name, directory, arguments, &[])
+    }
+
+    /// Like [`Self::start`], with these variables in its environment.
+    pub fn start_with(name: &str, directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = directory.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
         let child = command()
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
             .stderr(file)
@@ -105,6 +114,37 @@ impl Running {
     /// Waits for its end, and gives nothing if it has not ended within `limit`.
     pub fn try_wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         poll_until(limit, || self.child.try_wait().expect("the child can be asked"))
+    }
+
+    /// Whether a signal has stopped it (SIGSTOP), as Linux tells.
+    pub fn is_stopped(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:") && line.contains('T'))
+    }
+
+    /// Where it serves HTTP, which its log tells; nothing until it does.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let log = self.log();
+        // A log that is continued tells of earlier processes first.
+        let told = log.lines().rev().find_map(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            Some(line["http"].as_str()?.to_owned())
+        });
+        told?.parse().ok()
+    }
+
+    /// Status and body of one of its pages.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let address = self.address().unwrap_or_else(|| panic!("{} does not say where it serves HTTP", self.name));
+        http::get(address, path).unwrap_or_else(|error| panic!("{} does not answer at {path}: {error}", self.name))
+    }
+
+    /// Whether it says that it is ready.
+    pub fn is_ready(&self) -> bool {
+        self.address().is_some_and(|address| http::get(address, "/readyz").is_ok_and(|(status, _)| status == 200))
     }
 
     /// All that it has printed.

@@ -81,6 +81,12 @@ pub fn create(broker: &Broker, names: &[&str], partitions: i32, properties: &[(&
     for result in created {
         result.expect("the topic is created");
     }
+    // The broker answers before it tells others of them.
+    wait_until("the broker to tell of new topics", LIMIT, || {
+        let metadata = admin.inner().fetch_metadata(None, LIMIT).expect("the broker knows its topics");
+        let told = |name: &&str| metadata.topics().iter().any(|topic| topic.name() == *name);
+        names.iter().all(told).then_some(())
+    });
 }
 
 /// Removes the records of a partition below an offset, as retention does.

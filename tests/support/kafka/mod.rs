@@ -7,9 +7,9 @@ use std::{
     io::Write,
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, ChildStdin, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -20,11 +20,12 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
 };
 
-use self::security::Security;
+use self::{security::Security, supervisor::Supervisor};
 use super::poll_until;
 
 mod libs;
 pub mod security;
+mod supervisor;
 
 /// Set to `1` where a missing broker must fail the tests rather than skip them.
 const REQUIRE: &str = "TIDEMARK_REQUIRE_KAFKA";
@@ -40,19 +41,6 @@ const GAVE_UP: &str = "Exiting Kafka";
 
 /// Any id will do; Kafka wants a base64 UUID.
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
-
-/// Runs the arguments after the first, which names a directory, until standard input ends; then kills
-/// them and removes the directory. The test process holds the other end of that pipe, so the broker
-/// goes with it even if it is killed. Signals to the process group are left to the test process.
-const SUPERVISE: &str = r#"
-trap '' INT TERM HUP
-dir=$1; shift
-"$@" </dev/null >"$dir/broker.log" 2>&1 &
-read -r _
-kill -9 $!
-wait $!
-rm -rf "$dir"
-"#;
 
 /// What the broker is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,9 +75,17 @@ pub struct Broker {
     security: Option<Security>,
     directory: PathBuf,
     namespaces: AtomicU32,
-    supervisor: Child,
-    // Closing it is what stops the broker.
-    supervisor_input: Option<ChildStdin>,
+    detour: Detour,
+    supervisor: Mutex<Supervisor>,
+}
+
+/// A second listener of the broker, which it advertises at a port where a proxy may listen: whoever
+/// comes that way stays on it.
+pub struct Detour {
+    /// Where the proxy listens; taken from the start, so that nobody else gets the port.
+    pub entrance: TcpListener,
+    /// The port of the broker that the proxy connects to.
+    pub exit: u16,
 }
 
 impl Broker {
@@ -175,6 +171,31 @@ impl Broker {
         fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
     }
 
+    /// The listener that a proxy can stand before; open brokers have one.
+    pub fn detour(&self) -> &Detour {
+        &self.detour
+    }
+
+    /// Ends the broker as a crash would (SIGKILL); [`Self::restart`] brings it back.
+    pub fn kill(&self) {
+        self.order("kill");
+    }
+
+    /// Ends the broker in order (SIGTERM); [`Self::restart`] brings it back.
+    pub fn stop(&self) {
+        self.order("stop");
+    }
+
+    /// Starts the broker again, with the same data on the same ports, and waits until it answers.
+    pub fn restart(&self) {
+        self.order("start");
+        self.await_ready().expect("the broker comes back");
+    }
+
+    fn order(&self, order: &str) {
+        self.supervisor.lock().expect("no order has failed").order(order);
+    }
+
     /// A prefix for topics, groups and transactional ids that no other test of this binary has.
     pub fn namespace(&self, test: &str) -> String {
         format!("{test}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed))
@@ -185,29 +206,31 @@ impl Broker {
             .prefix("kafka-")
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .map_err(|error| format!("no directory for the broker: {error}"))?;
-        let [port, certificates_port, controller_port] =
-            free_ports().map_err(|error| format!("no free port: {error}"))?;
+        let no_port = |error| format!("no free port: {error}");
+        let [port, exit, certificates, controller] = free_ports().map_err(no_port)?;
+        let entrance = TcpListener::bind("127.0.0.1:0").map_err(no_port)?;
         let security = match kind {
             Kind::Open => None,
-            Kind::Secured => Some(Security::make(scratch.path(), format!("127.0.0.1:{certificates_port}"))?),
+            Kind::Secured => Some(Security::make(scratch.path(), format!("127.0.0.1:{certificates}"))?),
         };
+        let detour = (exit, entrance.local_addr().map_err(no_port)?.port());
         let listeners = match &security {
-            None => open_listeners(port, controller_port),
-            Some(security) => secured_listeners(port, controller_port, security),
+            None => open_listeners(port, detour, controller),
+            Some(security) => secured_listeners(port, controller, security),
         };
         let properties = scratch.path().join("server.properties");
-        fs::write(&properties, listeners + &server_properties(scratch.path(), controller_port))
+        fs::write(&properties, listeners + &server_properties(scratch.path(), controller))
             .map_err(|error| format!("cannot write {}: {error}", properties.display()))?;
         java.format_storage(&properties, security.is_some())?;
-        let mut supervisor = java.supervise(scratch.path(), &properties)?;
+        let supervisor = java.supervise(scratch.path(), &properties)?;
         Ok(Self {
             bootstrap: format!("127.0.0.1:{port}"),
             security,
             // From here on it is the supervisor that removes it.
             directory: scratch.keep(),
             namespaces: AtomicU32::new(0),
-            supervisor_input: supervisor.stdin.take(),
-            supervisor,
+            detour: Detour { entrance, exit },
+            supervisor: Mutex::new(supervisor),
         })
     }
 
@@ -228,13 +251,6 @@ impl Broker {
     /// What the broker itself has logged, warnings and worse.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("broker.log")).unwrap_or_default()
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        drop(self.supervisor_input.take());
-        let _ = self.supervisor.wait();
     }
 }
 
@@ -269,18 +285,11 @@ impl Java {
         Err(format!("Kafka's storage could not be formatted (is Java older than 17?): {}", said.trim()))
     }
 
-    fn supervise(&self, directory: &Path, properties: &Path) -> Result<Child, String> {
-        Command::new("sh")
-            .args(["-c", SUPERVISE, "supervise"])
-            .arg(directory)
-            .arg("java")
-            .args(self.arguments("kafka.Kafka"))
-            .arg(properties)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("`sh` cannot be started: {error}"))
+    fn supervise(&self, directory: &Path, properties: &Path) -> Result<Supervisor, String> {
+        let mut command = vec!["java".to_owned()];
+        command.extend(self.arguments("kafka.Kafka"));
+        command.push(properties.display().to_string());
+        Supervisor::start(directory, &command)
     }
 }
 
@@ -297,12 +306,12 @@ fn free_ports<const N: usize>() -> std::io::Result<[u16; N]> {
     Ok(ports)
 }
 
-fn open_listeners(port: u16, controller_port: u16) -> String {
+fn open_listeners(port: u16, (exit, entrance): (u16, u16), controller_port: u16) -> String {
     format!(
-        "listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+        "listeners=PLAINTEXT://127.0.0.1:{port},DETOUR://127.0.0.1:{exit},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},DETOUR://127.0.0.1:{entrance}
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT
 "
     )
 }

@@ -1,0 +1,16 @@
+//! Chaos on a real Kafka: processes die, stand still and come back, brokers and connections fail,
+//! input is rubbish, administrators err. Whatever happens, what is published in the end is what a
+//! replay of the same events says, each change once and in order (`support/verdict.rs`).
+//!
+//! `FAULTS.md` beside this file lists the faults, what must be seen, and the test that shows it.
+//!
+//! The quick set is part of `cargo test`. The long one has bigger numbers, longer outages and a
+//! random sequence of faults: `cargo test --test chaos -- --ignored --nocapture`. Its seed is
+//! printed; `TIDEMARK_SEED` repeats it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod load;
+mod points;
+mod zombies;
