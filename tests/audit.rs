@@ -4,17 +4,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
-use tidemark::{model::Timestamp, wire::time::format_rfc3339};
+use tidemark::wire::time::format_rfc3339;
 
 use crate::support::{
     deployment::{Audited, Deployment, Plan},
     kafka::Broker,
     topics::{self, Record, Writer},
-    visits,
+    verdict, visits,
 };
 
 mod support;
@@ -58,12 +58,7 @@ fn deploy_done(broker: &'static Broker, name: &str) -> Deployment {
 }
 
 fn now() -> String {
-    format_rfc3339(Timestamp::from_millis(now_ms()))
-}
-
-fn now_ms() -> i64 {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a clock that is set");
-    since_epoch.as_millis() as i64
+    format_rfc3339(verdict::now())
 }
 
 /// What differs, as `kind what`, by account.
@@ -167,8 +162,7 @@ fn alter(record: &mut Record, field: &str, to: Value) {
 fn every_kind_of_damage_is_found_and_nothing_else() {
     let Some(broker) = Broker::shared() else { return };
     let deployment = deploy_done(broker, "damage");
-    let report = deployment.audit(&[]).expect_clean();
-    assert!(report.contains("\nclean: "), "{report}");
+    check_clean(broker, &deployment);
 
     let mut copies = Copies::of(&deployment);
     copies.damage();
@@ -181,6 +175,27 @@ fn every_kind_of_damage_is_found_and_nothing_else() {
     check_partitions(&deployment, &instead, &damaged);
     check_range(&deployment, &instead, &damaged);
     check_text(&deployment, &instead);
+}
+
+/// Nothing is found, nothing is touched, and little is in memory.
+fn check_clean(broker: &Broker, deployment: &Deployment) {
+    let topics = ["events", "accounts", "tier-changes", "segment-changes", "standings", "dead-letters", "state"];
+    let state = || {
+        let ends = topics.map(|topic| topics::ends(broker, &deployment.topic(topic)));
+        let committed = topics::committed(broker, deployment.group(), &deployment.topic("events"));
+        (ends, committed)
+    };
+    let before = state();
+    let report = deployment.audit(&[]).expect_clean();
+    assert!(report.contains("\nclean: "), "{report}");
+    assert_eq!(state(), before, "an audit only reads");
+
+    let report = json(&deployment.audit(&["--format", "json"]));
+    for partition in report["partitions"].as_array().expect("a list of partitions") {
+        let number = |field: &str| partition[field].as_u64().unwrap_or_else(|| panic!("{field}: {partition}"));
+        assert!(number("changes") > 1000 && number("dead_letters") > 10, "{partition}");
+        assert!(number("out_of_step_max") * 10 < number("changes"), "it streams: {partition}");
+    }
 }
 
 /// Each partition alone finds its share.
@@ -227,6 +242,7 @@ fn times(audited: &Audited) -> Vec<String> {
 
 /// What a person reads.
 fn check_text(deployment: &Deployment, instead: &[(&str, &str)]) {
+    eprintln!("{}", deployment.audit_topics(&instead[1..2], &[]).report);
     let told = deployment.audit_topics(instead, &["--limit", "3"]);
     assert_eq!(told.code, Some(1));
     eprintln!("{}", told.report);
@@ -360,7 +376,10 @@ fn send_visits(broker: &Broker, events: &str, stop: &AtomicBool) {
             break;
         }
         let account = format!("account-{}", fastrand::u32(..40));
-        writer.send(events, &visits::event_record(&visits::event_line(&format!("visit-{number}"), &account, now_ms())));
+        writer.send(
+            events,
+            &visits::event_record(&visits::event_line(&format!("visit-{number}"), &account, verdict::now().millis())),
+        );
         // Also paces it: the broker has it before the next one is made.
         writer.flush();
     }

@@ -36,6 +36,10 @@ pub struct Ledger {
     pub findings: Findings,
     /// Published changes that nothing expected has met yet.
     waiting: usize,
+    /// Expected changes that nothing published has met yet.
+    awaited: usize,
+    /// The most changes of both sorts that were in memory at a time.
+    pub out_of_step_max: usize,
     /// The latest fall that was published.
     pub latest_fall: Option<Timestamp>,
     /// Pairs that have met.
@@ -85,6 +89,8 @@ impl Ledger {
             strays: HashMap::new(),
             findings,
             waiting: 0,
+            awaited: 0,
+            out_of_step_max: 0,
             latest_fall: None,
             compared: 0,
             pending: 0,
@@ -131,7 +137,10 @@ impl Ledger {
                         self.waiting -= 1 + entry.drop_doubles(&published, self.partition, &mut self.findings);
                     }
                     None if may_lack => all_met = false,
-                    None => entry.expected.push_back(expected),
+                    None => {
+                        entry.expected.push_back(expected);
+                        self.awaited += 1;
+                    }
                 }
             }
             entry.in_flux |= beyond || (may_lack && !all_met);
@@ -139,6 +148,7 @@ impl Ledger {
                 entry.standing = Some(standing);
             }
         }
+        self.out_of_step_max = self.out_of_step_max.max(self.waiting + self.awaited);
         for account in step.evicted.drain(..) {
             self.forget(&account);
         }
@@ -168,7 +178,7 @@ impl Ledger {
             |expected: &Expected| expected.change.sequence == published.sequence && expected.topic() == published.topic;
         if let Some(at) = entry.expected.iter().position(like) {
             if let Some(expected) = entry.expected.remove(at) {
-                self.compared += 1;
+                (self.compared, self.awaited) = (self.compared + 1, self.awaited - 1);
                 entry.meet(&expected, &published, &self.model, self.partition, &mut self.findings);
             }
         } else if entry.recent.contains(&published.sequence) {
@@ -176,6 +186,7 @@ impl Ledger {
             self.findings.add(&published.account, difference);
         } else {
             self.waiting += 1;
+            self.out_of_step_max = self.out_of_step_max.max(self.waiting + self.awaited);
             entry.published.push(published);
         }
     }
@@ -217,7 +228,7 @@ impl Ledger {
                 }
             }
         }
-        self.waiting = 0;
+        (self.waiting, self.awaited) = (0, 0);
     }
 
     /// Takes a record of the topic of standings, after [`Self::close`].

@@ -57,6 +57,8 @@ pub struct Counts {
     pub dead_letters: u64,
     /// Changes that are implied but need not be there yet.
     pub pending: u64,
+    /// The most changes that were in memory at a time, until what they are compared with came.
+    pub out_of_step_max: u64,
 }
 
 /// Audits partition after partition, with the same clients.
@@ -123,9 +125,9 @@ impl Auditor {
         let dead_letters = books.compared;
         books.close(plan.letters.start.0 == 0, partition.0, topics.inputs(), &mut ledger.findings);
         read_standings(&mut readers.standings, &plan, &mut ledger)?;
-        let (changes, pending) = (ledger.compared, ledger.pending);
+        let (changes, pending, out_of_step_max) = (ledger.compared, ledger.pending, ledger.out_of_step_max as u64);
         let (findings, standings) = ledger.finish();
-        let counts = Counts { records, changes, standings, dead_letters, pending };
+        let counts = Counts { records, changes, standings, dead_letters, pending, out_of_step_max };
         Ok(Outcome { partition: partition.0, refused: None, notes, findings, counts, due: Some(due) })
     }
 }

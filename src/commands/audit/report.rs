@@ -50,7 +50,7 @@ impl Report {
 }
 
 fn outcome_json(outcome: &Outcome) -> Value {
-    let Counts { records, changes, standings, dead_letters, pending } = outcome.counts;
+    let Counts { records, changes, standings, dead_letters, pending, out_of_step_max } = outcome.counts;
     json!({
         "partition": outcome.partition,
         "clean": outcome.refused.is_none() && outcome.findings.is_clean(),
@@ -61,6 +61,7 @@ fn outcome_json(outcome: &Outcome) -> Value {
         "standings": standings,
         "dead_letters": dead_letters,
         "pending": pending,
+        "out_of_step_max": out_of_step_max,
         "falls_due_until": outcome.due.filter(|due| due.is_representable()).map(format_rfc3339),
     })
 }
@@ -84,7 +85,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "PARTITION    RECORDS    CHANGES  STANDINGS  DEAD LETTERS  PENDING  VERDICT")?;
         for outcome in &self.outcomes {
-            let Counts { records, changes, standings, dead_letters, pending } = outcome.counts;
+            let Counts { records, changes, standings, dead_letters, pending, .. } = outcome.counts;
             let [records, changes, standings] = [records, changes, standings].map(|n| HumanCount(n).to_string());
             let [letters, pending] = [dead_letters, pending].map(|n| HumanCount(n).to_string());
             let (partition, verdict) = (outcome.partition, verdict(outcome));
