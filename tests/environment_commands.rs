@@ -95,3 +95,22 @@ fn a_server_that_is_open_to_the_network_needs_a_token() {
         assert!(errors.contains("needs `http.token`") && errors.contains("openssl rand -hex 16"), "{errors}");
     }
 }
+
+#[test]
+fn a_key_that_is_none_is_refused_without_being_shown() {
+    let secret = "MIIEvQ-not-base64-but-secret";
+    for property in ["ssl.key.pem", "ssl.certificate.pem", "ssl.ca.pem"] {
+        let pem = format!("-----BEGIN PRIVATE KEY-----\\n{secret}\\n-----END PRIVATE KEY-----\\n");
+        let config = Config::new(&format!(
+            "kafka:\n  brokers: 127.0.0.1:9\n  properties:\n    security.protocol: ssl\n    {property}: \"{pem}\"\n\
+             model: {}/config/models/default.yaml\nhttp: {{ listen: 127.0.0.1:0 }}\nlog: {{ level: trace }}\n",
+            env!("CARGO_MANIFEST_DIR")
+        ));
+        for command in [&["topics"][..], &["validate", "--environment"], &["run"]] {
+            let (code, out, errors) = config.run(command);
+            assert_eq!(code, Some(78), "{property} {command:?}: {out}{errors}");
+            let told = errors.contains(property) || errors.contains("PEM");
+            assert!(told && !errors.contains(secret) && !out.contains(secret), "{property} {command:?}: {out}{errors}");
+        }
+    }
+}
