@@ -4,6 +4,7 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use crate::support::{
+    http::get_with,
     kafka::{
         Broker,
         security::{PASSWORD, Security, USER},
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 mod support;
 
 const LIMIT: Duration = Duration::from_secs(120);
+const TOKEN: &str = "a-token-for-the-read-api";
 const WRONG_PASSWORD: &str = "wrong-horse-battery-staple";
 
 /// One event is enough for the tier.
@@ -51,7 +53,7 @@ impl Deployment {
         let config = format!(
             "kafka:\n  brokers: {brokers}\n  group_id: {at}\n  properties:\n{properties}\
              topics: {{ events: [{at}.events]{topics} }}\n\
-             model: model.yaml\nworkers: 1\nhttp: {{ listen: 127.0.0.1:0 }}\nlog: {{ level: trace }}\n"
+             model: model.yaml\nworkers: 1\nhttp: {{ listen: 127.0.0.1:0, token: {TOKEN} }}\nlog: {{ level: trace }}\n"
         );
         fs::write(deployment.path("tidemark.yaml"), config).expect("the configuration is written");
         fs::write(deployment.path("model.yaml"), MODEL).expect("the model is written");
@@ -103,6 +105,7 @@ impl Deployment {
         assert_eq!(code, Some(0), "{validated}");
         let mut process = Running::start("service", self.directory.path(), &["run", "--config", &self.config()]);
         self.event_becomes_change();
+        only_who_has_the_token_asks(&process);
         assert_eq!(process.terminate(LIMIT).code(), Some(0), "{}", process.log());
         printed += &validated;
         printed + &process.log()
@@ -114,6 +117,16 @@ impl Deployment {
         const ATTRIBUTES_AT: usize = 8 + 4 + 4 + 1 + 4;
         self.broker.segment(&self.topic(topic), 0)[ATTRIBUTES_AT + 1] & 0b111
     }
+}
+
+/// Asks a service with and without its token.
+fn only_who_has_the_token_asks(process: &Running) {
+    let address = process.address().expect("the log says where");
+    let ask = |path: &str, headers: &str| get_with(address, path, headers).expect("it answers").0;
+    let accounts = "/api/v1/accounts?tier=hot";
+    assert_eq!(ask(accounts, ""), 401);
+    assert_eq!(ask(accounts, &format!("Authorization: Bearer {TOKEN}\r\n")), 200);
+    assert_eq!(ask("/metrics", ""), 200);
 }
 
 /// How to get in by password.
@@ -137,7 +150,7 @@ fn set(properties: &mut [(&str, String)], key: &str, value: &str) {
 fn assert_secret(printed: &str, security: &Security) {
     let key = fs::read_to_string(security.file("client.key")).expect("the key can be read");
     let key_lines = key.lines().filter(|line| !line.starts_with("-----"));
-    for secret in key_lines.chain([PASSWORD]) {
+    for secret in key_lines.chain([PASSWORD, TOKEN]) {
         assert!(!printed.contains(secret), "`{secret}` is in what was printed");
     }
 }
