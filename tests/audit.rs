@@ -281,6 +281,14 @@ impl Copies {
         self.damage_letters();
     }
 
+    /// Doubles a change in the partition whose inputs are shortened.
+    fn double(&mut self) {
+        let at = self.tiers.iter().position(|record| record.partition == 0).expect("a change in partition 0");
+        let account = self.tiers[at].key_text().to_owned();
+        self.tiers.insert(at, self.tiers[at].clone());
+        self.expected.insert(account, vec!["doubled tier change".to_owned()]);
+    }
+
     fn damage_standings(&mut self) {
         let (account, _) = self.pick_holder("missing standing");
         self.standings.retain(|record| record.key_text() != account);
@@ -313,7 +321,15 @@ fn what_cannot_be_audited_is_refused_with_the_reason() {
     let report = json(&shortened);
     let [first, second] = [0, 1].map(|at| report["partitions"][at].clone());
     assert!(text(&first, "refused").contains("begins at offset 10: retention has removed events"), "{first}");
+    assert!(first["changes"].as_u64() > Some(1000), "the changes are checked by themselves: {first}");
     assert!(second["clean"] == json!(true) && second["refused"] == json!(null), "{second}");
+
+    let mut copies = Copies::of(&deployment);
+    copies.double();
+    let names = copies.write(broker, &deployment);
+    let instead: Vec<(&str, &str)> = names.iter().map(|(topic, copy)| (*topic, &**copy)).collect();
+    let doubled = deployment.audit_topics(&instead, &["--format", "json"]);
+    assert_eq!((doubled.code, found(&doubled)), (Some(1), copies.expected), "{}", doubled.report);
 
     let nowhere = deployment.audit_topics(&[("standings", "no.such.topic")], &[]);
     assert_eq!(nowhere.code, Some(78), "{nowhere:?}");

@@ -97,6 +97,11 @@ impl Published {
         Ok(Self { topic, offset, standing_follows, account, digest, is_fall, effective_at, sequence, key, value })
     }
 
+    /// One of its fields.
+    pub fn field(&self, name: &str) -> Option<Value> {
+        object(&self.value).remove(name)
+    }
+
     /// What it says, for a person.
     pub fn tell(&self) -> String {
         let change = object(&self.value);
@@ -113,7 +118,9 @@ impl Published {
 pub struct Comparison {
     /// What differs, for a person; nothing if nothing does.
     pub differs: Option<String>,
-    /// One side has forgotten the account that the other one still knew.
+    /// Counts of events differ, and how: let pass after one side has forgotten the account.
+    pub counts: Option<String>,
+    /// One side has forgotten, right before, the account that the other one still knew.
     pub forgotten: bool,
 }
 
@@ -121,21 +128,25 @@ pub struct Comparison {
 ///
 /// The service forgets accounts that have faded to nothing when it stores their page, an audit when
 /// it comes by. What follows does not know the previous sequence, and counts of events in reasons
-/// start afresh: that is let pass where the account held nothing, `forgotten` says that it was so
-/// since.
-pub fn compare(expected: &Expected, published: &Published, model: &ModelId, forgotten: bool) -> Comparison {
+/// start afresh: that is let pass where the account held nothing. Later changes then differ in their
+/// counts alone.
+pub fn compare(expected: &Expected, published: &Published, model: &ModelId) -> Comparison {
     let mut line = Vec::new();
     encode_change(&expected.change, model, &mut line);
     let (mut wanted, mut found) = (object(&line), object(&published.value));
     wanted.remove("detected_at");
     let mut comparison = Comparison::default();
     let first = wanted["previous_sequence"].is_null() || found.get("previous_sequence").is_some_and(Value::is_null);
-    if first && expected.held_nothing {
+    let may_be_forgotten = first && expected.held_nothing;
+    if may_be_forgotten {
         comparison.forgotten = wanted.get("previous_sequence") != found.get("previous_sequence");
         wanted.remove("previous_sequence");
     }
-    if forgotten || (first && expected.held_nothing) {
-        comparison.forgotten |= take_counts(&mut wanted) != take_counts(&mut found);
+    let (counts, published_counts) = (take_counts(&mut wanted), take_counts(&mut found));
+    if counts != published_counts {
+        comparison.forgotten |= may_be_forgotten;
+        let [found, wanted] = [published_counts, counts].map(|counts| Value::from_iter(counts.into_iter().flatten()));
+        comparison.counts = Some(format!("`count` in `reasons` is {found}, expected {wanted}"));
     }
     let mut differs = differing(&wanted, &found);
     if published.key.as_deref() != Some(expected.change.account.as_bytes()) {

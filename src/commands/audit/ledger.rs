@@ -58,8 +58,11 @@ struct Entry {
     furthest: [Option<(i64, i64)>; 2],
     /// The standing that the inputs imply.
     standing: Option<Standing>,
-    /// The service and the audit have forgotten the account at different times.
-    forgotten: bool,
+    /// From this sequence on the service and the audit have forgotten the account at different times.
+    forgotten: Option<i64>,
+    /// Changes that differ in the counts of events alone. That is let pass once a change before them
+    /// shows that the account was forgotten: topics are not quite in step.
+    counted_otherwise: Vec<Difference>,
     /// The standing may not have been published yet, or lies beyond what is looked at.
     in_flux: bool,
     stated: Stated,
@@ -156,10 +159,10 @@ impl Ledger {
 
     fn forget(&mut self, account: &str) {
         let Some(entry) = self.accounts.get_mut(account) else { return };
-        if entry.expected.is_empty() && entry.published.is_empty() {
+        if entry.expected.is_empty() && entry.published.is_empty() && entry.counted_otherwise.is_empty() {
             self.accounts.remove(account);
         } else {
-            (entry.standing, entry.forgotten) = (None, true);
+            (entry.standing, entry.forgotten) = (None, entry.forgotten.or(Some(i64::MAX)));
         }
     }
 
@@ -213,6 +216,9 @@ impl Ledger {
         let Self { accounts, findings, model, partition, .. } = self;
         for (account, entry) in accounts {
             self.compared += entry.meet_by_time(model, *partition, findings);
+            for difference in entry.counted_otherwise.drain(..) {
+                findings.add(account, difference);
+            }
             for published in entry.published.drain(..) {
                 let detail = format!("{}, which nothing implies", published.tell());
                 findings.add(account, of_published(Kind::Unexpected, &published, *partition, detail));
@@ -246,10 +252,12 @@ impl Ledger {
                 Stated::Otherwise { offset, how: "the account must hold nothing".to_owned() }
             }
             (Some(_), None) => Stated::AsExpected,
-            (Some(value), Some(standing)) => match compare_standing(standing, value, &self.model, entry.forgotten) {
-                Some(how) => Stated::Otherwise { offset, how },
-                None => Stated::AsExpected,
-            },
+            (Some(value), Some(standing)) => {
+                match compare_standing(standing, value, &self.model, entry.forgotten.is_some()) {
+                    Some(how) => Stated::Otherwise { offset, how },
+                    None => Stated::AsExpected,
+                }
+            }
         };
     }
 
@@ -295,17 +303,24 @@ impl Entry {
         partition: i32,
         findings: &mut Findings,
     ) {
-        let Comparison { differs, forgotten } = compare(expected, published, model, self.forgotten);
-        self.forgotten |= forgotten;
+        let Comparison { differs, counts, forgotten } = compare(expected, published, model);
+        if forgotten {
+            self.forget_from(published.sequence);
+        }
+        let of_published = |kind, detail| of_published(kind, published, partition, detail);
         if let Some(detail) = differs {
-            findings.add(&published.account, of_published(Kind::Different, published, partition, detail));
+            findings.add(&published.account, of_published(Kind::Different, detail));
+        } else if let Some(detail) = counts
+            && self.forgotten.is_none_or(|from| published.sequence < from)
+        {
+            self.counted_otherwise.push(of_published(Kind::Different, detail));
         }
         let (sequence, offset) = (published.sequence, published.offset);
         let furthest = &mut self.furthest[usize::from(published.topic == OutputTopic::SegmentChanges)];
         match *furthest {
             Some((other, at)) if (sequence > other) != (offset > at) => {
                 let detail = format!("{}; sequence {other} stands at offset {at}", published.tell());
-                findings.add(&published.account, of_published(Kind::OutOfOrder, published, partition, detail));
+                findings.add(&published.account, of_published(Kind::OutOfOrder, detail));
             }
             _ => {}
         }
@@ -314,6 +329,12 @@ impl Entry {
         if self.recent.len() > RECENT {
             self.recent.pop_front();
         }
+    }
+
+    /// Counts of events may differ from this sequence on.
+    fn forget_from(&mut self, sequence: i64) {
+        self.forgotten = Some(self.forgotten.map_or(sequence, |from| from.min(sequence)));
+        self.counted_otherwise.retain(|difference| difference.sequence < Some(sequence));
     }
 
     /// Takes out further copies of a published change that has met its like, and gives their number.
@@ -339,7 +360,7 @@ impl Entry {
             };
             match self.expected.iter().position(like).and_then(|at| self.expected.remove(at)) {
                 Some(expected) => {
-                    let Comparison { differs, .. } = compare(&expected, &published, model, self.forgotten);
+                    let Comparison { differs, .. } = compare(&expected, &published, model);
                     let detail = differs.unwrap_or_default();
                     findings.add(&published.account, of_published(Kind::Different, &published, partition, detail));
                     met += 1;
@@ -365,7 +386,8 @@ fn tell_standing(standing: &Standing) -> String {
     format!("tier {}, segments [{}]", standing.tier.as_deref().unwrap_or("none"), segments.join(", "))
 }
 
-fn of_published(kind: Kind, published: &Published, partition: i32, detail: String) -> Difference {
+/// A difference that a published change shows.
+pub fn of_published(kind: Kind, published: &Published, partition: i32, detail: String) -> Difference {
     Difference {
         kind,
         topic: published.topic,

@@ -2,7 +2,7 @@
 //!
 //! `plan` finds out how far to read, `pass` reads inputs and outputs of a partition side by side,
 //! `recompute` decides the inputs again, `ledger` and `letters` set that against what is there,
-//! `changes` compares two of a kind, and `findings` and `report` tell of what differs.
+//! `changes` compares two of a kind, `alone` is for what has no inputs to be compared with, and `findings` and `report` tell of what differs.
 
 use std::{collections::BTreeSet, io::Write, path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -15,6 +15,7 @@ use crate::{
     wire::{event::PersonKey, model_file, time::parse_span},
 };
 
+mod alone;
 mod changes;
 mod findings;
 mod ledger;

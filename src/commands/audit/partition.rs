@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::{
+    alone::Alone,
+    changes::Published,
     findings::Findings,
     ledger::Ledger,
     pass::{Foreign, Pass},
@@ -112,15 +114,15 @@ impl Auditor {
         let plan = Plan::new(outside, topics, partition)?;
         let findings = Findings::new(question.accounts_told, question.from);
         if let Some(reason) = plan.refusal(topics) {
-            return Ok(Outcome::refused(partition, reason, findings));
+            return alone(readers, &plan, question, reason);
         }
         let until = question.until.unwrap_or(Timestamp::LATEST);
-        let ledger = Ledger::new(model.id().clone(), partition.0, until, findings.clone());
+        let ledger = Ledger::new(model.id().clone(), partition.0, until, findings);
         let mut pass = Pass::open(readers, &plan, topics, rules, model, question, ledger)?;
         let due = pass.run()?;
         let Pass { mut ledger, books, foreign, notes, records, .. } = pass;
         if let Some(foreign) = foreign {
-            return Ok(Outcome::refused(partition, foreign.reason(&model.id().digest), findings));
+            return alone(readers, &plan, question, foreign.reason(&model.id().digest));
         }
         let dead_letters = books.compared;
         books.close(plan.letters.start.0 == 0, partition.0, topics.inputs(), &mut ledger.findings);
@@ -132,6 +134,38 @@ impl Auditor {
     }
 }
 
+/// Checks what can be checked without the inputs.
+fn alone(readers: &mut Readers, plan: &Plan, question: &Question, reason: String) -> Result<Outcome, LogError> {
+    let findings = Findings::new(question.accounts_told, question.from);
+    let mut alone = Alone::new(plan.partition.0, question.until.unwrap_or(Timestamp::LATEST), findings);
+    for (at, scan) in readers.changes.iter_mut().enumerate() {
+        scan.start(plan.partition, plan.changes[at].clone())?;
+        while let Some(record) = scan.read()? {
+            let follows = record.offset < plan.standing_follows[at].0;
+            // What cannot be read has no account to be followed.
+            if let Ok(published) = Published::read(CHANGES[at], record.offset, follows, record.key, record.value) {
+                alone.take(&published);
+            }
+        }
+    }
+    readers.standings.start(plan.partition, plan.standings.clone())?;
+    while let Some(record) = readers.standings.read()? {
+        let account = String::from_utf8_lossy(record.key.as_deref().unwrap_or_default());
+        alone.state(&account, record.offset, record.value.as_deref());
+    }
+    let counts = Counts { changes: alone.changes, ..Counts::default() };
+    let note = "of the changes only their order, doubles, the sequence of tiers, and the tiers of the standings were \
+                checked";
+    Ok(Outcome {
+        partition: plan.partition.0,
+        refused: Some(reason),
+        notes: vec![note.to_owned()],
+        findings: alone.finish(),
+        counts,
+        due: None,
+    })
+}
+
 fn read_standings(scan: &mut Scan, plan: &Plan, ledger: &mut Ledger) -> Result<(), LogError> {
     scan.start(plan.partition, plan.standings.clone())?;
     while let Some(record) = scan.read()? {
@@ -139,19 +173,6 @@ fn read_standings(scan: &mut Scan, plan: &Plan, ledger: &mut Ledger) -> Result<(
         ledger.state(&account, record.offset, record.value.as_deref());
     }
     Ok(())
-}
-
-impl Outcome {
-    fn refused(partition: Partition, reason: String, findings: Findings) -> Self {
-        Self {
-            partition: partition.0,
-            refused: Some(reason),
-            notes: Vec::new(),
-            findings,
-            counts: Counts::default(),
-            due: None,
-        }
-    }
 }
 
 impl Foreign {

@@ -26,8 +26,9 @@ pub struct Plan {
     /// When the questions began.
     pub wall: Timestamp,
     pub inputs: Vec<Range<Offset>>,
-    /// Nothing if the group has committed nothing.
+    /// Nothing if the group had committed nothing when the questions began.
     committed: Option<Vec<Offset>>,
+    never_committed: bool,
     /// Where the inputs ended before the committed offsets were asked for.
     pub ends_before: Vec<Offset>,
     pub changes: [Range<Offset>; 2],
@@ -51,6 +52,7 @@ impl Plan {
         let output = |topic| outside.bounds(topics.output(topic), partition);
         let standings = output(OutputTopic::Standings)?;
         let [first, second] = CHANGES.map(output);
+        let committed: Option<Vec<Offset>> = committed.into_iter().map(|one| Some(one?.offset)).collect();
         Ok(Self {
             partition,
             wall,
@@ -59,7 +61,9 @@ impl Plan {
             standings,
             letters: output(OutputTopic::DeadLetters)?,
             inputs: inputs().collect::<Result<_, _>>()?,
-            committed: committed.into_iter().map(|one| Some(one?.offset)).collect(),
+            // A group that has just begun may have committed since.
+            never_committed: committed.is_none() && outside.committed(partition)?.iter().all(Option::is_none),
+            committed,
             ends_before,
             group_is_alive: outside.group_is_alive(),
         })
@@ -73,7 +77,7 @@ impl Plan {
     /// Why the partition cannot be audited, if it cannot.
     pub fn refusal(&self, topics: &Topics) -> Option<String> {
         let anything = self.changes.iter().any(|range| range.end > range.start);
-        if self.committed.is_none() && anything {
+        if self.never_committed && anything {
             return Some(
                 "changes are published, but the group has committed no offsets: they expired, or `kafka.group_id` is \
                  not that of the service; audit with the configuration of the service"

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    alone::Alone,
     changes::Published,
     findings::{Findings, Kind, subject},
     ledger::Ledger,
@@ -217,6 +218,18 @@ fn who_is_forgotten_at_another_time_is_let_pass() {
         assert_eq!(audit(&kept, &rows(&forgot), &standings(&forgot), ALWAYS, pace).0, [""; 0], "{pace:?}");
         assert_eq!(audit(&forgot, &rows(&kept), &standings(&kept), ALWAYS, pace).0, [""; 0], "{pace:?}");
     }
+    // The topics need not be in step.
+    let mut segments_first = rows(&forgot);
+    segments_first.sort_by_key(|row| row.topic == OutputTopic::TierChanges);
+    for pace in [Pace::First, Pace::Last] {
+        assert_eq!(audit(&kept, &segments_first, &standings(&forgot), ALWAYS, pace).0, [""; 0], "{pace:?}");
+    }
+    let counted = |rows: Vec<Row>| {
+        let count = |row: Row| Row { value: row.value.replace("\"count\":4", "\"count\":9"), ..row };
+        rows.into_iter().map(count).collect::<Vec<_>>()
+    };
+    let altered = audit(&kept, &counted(rows(&kept)), &standings(&kept), ALWAYS, Pace::InStep).0;
+    assert!(altered.contains(&"a different tier change".to_owned()), "a count is compared otherwise: {altered:?}");
     // Whoever holds something cannot have been forgotten.
     let mut rows = rows(&kept);
     let held = rows.iter().position(|row| row.value.contains("\"to\":null")).unwrap();
@@ -302,4 +315,28 @@ fn what_is_not_told_is_counted() {
     assert_eq!(findings.accounts.len(), 1);
     assert_eq!(missing, told as u64 + findings.untold);
     assert!(missing > 20, "{missing}");
+}
+
+#[test]
+fn without_inputs_the_changes_must_still_agree_with_each_other() {
+    let steps = history(&VISITS, hour(101), false);
+    let found = |rows: &[Row], standings: &[(String, Vec<u8>)]| {
+        let mut alone = Alone::new(0, ALWAYS, Findings::new(100, Timestamp::MIN));
+        rows.iter().enumerate().for_each(|(offset, row)| alone.take(&row.published(offset)));
+        for (offset, (account, value)) in standings.iter().enumerate() {
+            alone.state(account, offset as i64, Some(value));
+        }
+        told(&alone.finish())
+    };
+    let (rows, standings) = (rows(&steps), standings(&steps));
+    let of_a = |row: &&Row| row.account == "a" && row.topic == OutputTopic::TierChanges;
+    let tiers: Vec<Row> = rows.iter().filter(of_a).cloned().collect();
+    assert_eq!(found(&rows, &standings), [""; 0]);
+    let removed = [&tiers[..1], &tiers[2..]].concat();
+    assert_eq!(found(&removed, &standings), ["a different tier change"]);
+    let doubled = [&tiers[..2], &tiers[1..]].concat();
+    assert_eq!(found(&doubled, &standings), ["a doubled tier change"]);
+    let late = [&tiers[1..], &tiers[..1]].concat();
+    assert!(found(&late, &standings).contains(&"a out_of_order tier change".to_owned()));
+    assert_eq!(found(&rows, &[]), ["c different standing"]);
 }
