@@ -30,7 +30,7 @@ mod transactions;
 pub use self::attempt::{DIED, Fault, Step, What};
 
 /// Records of a table that one read delivers: a restore takes many.
-const ROWS_AT_ONCE: usize = 16;
+const ROWS_AT_ONCE: usize = 64;
 
 #[derive(Clone, Debug)]
 struct Stored {
@@ -108,6 +108,11 @@ impl Cluster {
     /// The last standing that an account ever had whose transaction is decided, landed or not.
     pub fn decided_standing(&self, account: &str) -> Option<Vec<u8>> {
         self.contents().transactions.standings.get(account.as_bytes()).cloned()
+    }
+
+    /// A committed offset that fell below an earlier one, if there ever was one.
+    pub fn went_back(&self) -> Option<String> {
+        self.contents().transactions.went_back.clone()
     }
 
     /// How far the group has committed an input partition, unless that is undecided.

@@ -85,6 +85,8 @@ pub(super) struct Transactions {
     open: BTreeMap<String, usize>,
     committed: BTreeMap<(InputId, Partition), Committed>,
     under_way: Vec<UnderWay>,
+    /// A committed offset that fell below an earlier one.
+    pub went_back: Option<String>,
     /// The last decided standing that every account ever had, landed or not.
     pub standings: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -100,6 +102,7 @@ impl Transactions {
             open: BTreeMap::new(),
             committed: BTreeMap::new(),
             under_way: Vec::new(),
+            went_back: None,
             standings: BTreeMap::new(),
         }
     }
@@ -217,7 +220,12 @@ impl Transactions {
             decision.offsets_applied = true;
             for Progress { input, partition, offset, metadata } in written.offsets.iter().filter(|_| decision.commit) {
                 let committed = Committed { offset: *offset, metadata: metadata.clone() };
-                self.committed.insert((*input, *partition), committed);
+                let before = self.committed.insert((*input, *partition), committed);
+                if let Some(before) = before.filter(|before| before.offset > *offset) {
+                    let (from, to) = (before.offset.0, offset.0);
+                    let text = format!("input {} partition {} went back from {from} to {to}", input.0, partition.0);
+                    self.went_back.get_or_insert(text);
+                }
             }
         }
     }

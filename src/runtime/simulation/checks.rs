@@ -24,6 +24,9 @@ type Image = (Option<u8>, u8, Vec<u64>);
 impl World {
     /// Everything, once the world is healed.
     pub fn check(&mut self) -> Result<(), String> {
+        if let Some(back) = self.cluster.went_back() {
+            return Err(back);
+        }
         self.check_changes()?;
         self.check_standings()?;
         self.check_restored()

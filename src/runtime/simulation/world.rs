@@ -70,6 +70,8 @@ pub struct World {
     started: u64,
     events: u64,
     round: u64,
+    /// No traffic before this round.
+    silent_until: u64,
     /// What the partitions of the input hold.
     pub records: Vec<Vec<(Timestamp, String)>>,
     trace: Vec<String>,
@@ -87,6 +89,7 @@ impl World {
             started: 0,
             events: 0,
             round: 0,
+            silent_until: 0,
             records: vec![Vec::new(); PARTITIONS as usize],
             trace: Vec::new(),
             leak: Arc::default(),
@@ -122,17 +125,52 @@ impl World {
         self.start_worker(None);
         for _ in 0..ROUNDS {
             self.round += 1;
-            for _ in 0..self.random.below(4) {
-                let partition = self.random.below(PARTITIONS as u64) as i32;
-                let account = format!("account-{partition}-{}", self.random.below(6));
-                let kind = if self.random.chance(15) { "demo" } else { "visit" };
-                self.append(Partition(partition), &account, kind);
-            }
+            self.traffic();
             self.disturb();
             self.turn_all()?;
             let millis = self.random.below(2_000) as i64;
             let quiet = if self.random.chance(3) { self.random.below(30_000_000) as i64 } else { 0 };
             self.pass(millis, quiet);
+            if quiet > 0 && self.random.chance(50) {
+                // What falls now is decided by nothing but time.
+                self.silent_until = self.round + self.random.below(60);
+            }
+        }
+        Ok(())
+    }
+
+    fn traffic(&mut self) {
+        if self.round < self.silent_until {
+            return;
+        }
+        for _ in 0..self.random.below(4) {
+            let account = self.random.below(6);
+            self.append_some(account);
+        }
+        if self.random.chance(2) {
+            // More than an account remembers the ids of.
+            (0..20 + self.random.below(20)).for_each(|_| self.append_some(0));
+        }
+    }
+
+    fn append_some(&mut self, account: u64) {
+        let partition = self.random.below(PARTITIONS as u64) as i32;
+        let kind = if self.random.chance(15) { "demo" } else { "visit" };
+        self.append(Partition(partition), &format!("account-{partition}-{account}"), kind);
+    }
+
+    /// A commit of nothing but falls stands still in the midst of its way, and goes on when others
+    /// have taken over and published the same falls.
+    pub fn fall_twice(&mut self) -> Result<(), String> {
+        self.cluster.heal();
+        (0..PARTITIONS).for_each(|partition| self.append(Partition(partition), &format!("falls-{partition}"), "demo"));
+        self.work_off("the input is worked off", |world| Ok(world.is_worked_off()))?;
+        self.cluster.inject(Fault { at: Step::Drain, what: What::Stop { millis: 90_000 } });
+        self.pass(0, 8 * 3_600_000);
+        for _ in 0..100 {
+            self.round += 1;
+            self.turn_all()?;
+            self.pass(1_000, 0);
         }
         Ok(())
     }
@@ -303,7 +341,7 @@ impl World {
     }
 
     fn fault(&mut self) -> Fault {
-        let millis = self.random.one_of(&[0, 100, 2_000, 12_000]);
+        let millis = self.random.one_of(&[0, 100, 2_000, 12_000, 90_000]);
         let whats = [
             What::Crash,
             What::Stop { millis },
