@@ -107,12 +107,12 @@ impl Rule {
     }
 }
 
-#[cfg(debug_assertions)]
+#[cfg(any(test, debug_assertions))]
 pub use armed::{Broken, breaks, reach};
-#[cfg(not(debug_assertions))]
+#[cfg(not(any(test, debug_assertions)))]
 pub use off::{breaks, reach};
 
-#[cfg(debug_assertions)]
+#[cfg(any(test, debug_assertions))]
 mod armed {
     use std::{
         cell::Cell,
@@ -214,7 +214,7 @@ mod armed {
     }
 }
 
-#[cfg(not(debug_assertions))]
+#[cfg(not(any(test, debug_assertions)))]
 mod off {
     use super::{Point, Rule};
 

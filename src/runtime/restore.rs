@@ -308,3 +308,40 @@ fn take_standing(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::{Engine, Mode, PageId, Step, account_hash, page_of},
+        model::{Event, EventId, Timestamp},
+        runtime::simulation::model::{GRACE, inputs, model},
+    };
+
+    /// One page that holds `acme.com`, written under another number or for another partition.
+    fn stored(page: PageId, partition: i32) -> Vec<u8> {
+        let mut engine = Engine::new(model(), GRACE);
+        let time = Timestamp::from_millis(1_795_000_000_000);
+        let event = Event { id: EventId(1), account: "acme.com", time, recorded: time, hits: &[] };
+        engine.apply(&event, Mode::Live, time, &mut Step::default());
+        let images = engine.images(page_of(account_hash("acme.com")));
+        page::encode(page, partition, &[("intent.events".into(), 0)], &engine.schema(), images, usize::MAX).remove(0)
+    }
+
+    fn take(bytes: &[u8]) -> Result<(), String> {
+        let nowhere: Positions = vec![Offset(0), Offset(0)].into();
+        let start = Start { from: nowhere.clone(), committed: nowhere, checkpoint: None, metadata: Vec::new() };
+        let mut owned = Owned::new(Partition(3), model(), GRACE, inputs(), start);
+        take_page(&mut owned, &mut Vec::new(), b"9", Some(bytes)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_page_is_taken_in_where_it_belongs_and_nowhere_else() {
+        let home = page_of(account_hash("acme.com"));
+        assert_eq!(take(&stored(home, 3)), Ok(()));
+        let stray = take(&stored(home, 4)).unwrap_err();
+        assert!(stray.contains("partition 3, key 9: it holds the accounts of partition 4"), "{stray}");
+        let moved = take(&stored(PageId(home.0 ^ 1), 3)).unwrap_err();
+        assert!(moved.contains("account acme.com belongs on another page"), "{moved}");
+    }
+}

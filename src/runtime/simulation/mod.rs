@@ -17,7 +17,7 @@ use self::world::World;
 use crate::drill::{Broken, Rule};
 
 mod checks;
-mod model;
+pub mod model;
 mod oracle;
 mod random;
 mod told;
