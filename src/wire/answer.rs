@@ -26,7 +26,7 @@ pub fn encode_account(now: &Explanation, published: Option<&Standing>, model: &M
         intent: rounded(now.intent),
         fit: now.fit.map(FitJson::of),
         signals: now.contributions.iter().map(ReasonJson::of).collect(),
-        next_change_at: now.next_change_at.map(Rfc3339),
+        next_change_at: now.next_change_at.and_then(Rfc3339::of_four_digits),
         settled_at: Rfc3339(now.settled),
         sequence: now.sequence,
         published: published.map(|standing| StandingJson::of(standing, model)),

@@ -140,7 +140,7 @@ impl<'a> Common<'a> {
     fn of(change: &'a Change) -> Self {
         Self {
             reasons: change.reasons.iter().map(ReasonJson::of).collect(),
-            next_change_at: change.next_change_at.map(Rfc3339),
+            next_change_at: change.next_change_at.and_then(Rfc3339::of_four_digits),
             sequence: change.sequence,
             previous_sequence: change.previous_sequence,
         }

@@ -103,7 +103,7 @@ impl<'a> StandingJson<'a> {
             intent: rounded(standing.intent),
             fit: standing.fit.map(FitJson::of),
             as_of: Rfc3339(standing.as_of),
-            next_change_at: standing.next_change_at.map(Rfc3339),
+            next_change_at: standing.next_change_at.and_then(Rfc3339::of_four_digits),
             sequence: standing.sequence,
             model: Some(ModelJson::of(model)),
             gained: standing.gained.iter().map(GainedJson::of).collect(),

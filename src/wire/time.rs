@@ -42,6 +42,15 @@ pub fn format_rfc3339(time: Timestamp) -> String {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Rfc3339(pub Timestamp);
 
+impl Rfc3339 {
+    /// A moment of the far future, if RFC 3339 can say it: its years have four digits.
+    pub fn of_four_digits(time: Timestamp) -> Option<Self> {
+        /// 31 December 9999, 23:59:59.999.
+        const LAST: Timestamp = Timestamp::from_millis(253_402_300_799_999);
+        (time <= LAST).then_some(Self(time))
+    }
+}
+
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (days, millis) = (self.0.millis().div_euclid(DAY_MS), self.0.millis().rem_euclid(DAY_MS));
@@ -213,6 +222,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn years_of_five_digits_are_left_unsaid() {
+        let last = parse_rfc3339("9999-12-31T23:59:59.999Z").unwrap();
+        assert_eq!(Rfc3339::of_four_digits(last), Some(Rfc3339(last)));
+        assert_eq!(Rfc3339::of_four_digits(last + Span::seconds(1)), None);
+    }
 
     #[test]
     fn times_are_read_to_the_millisecond() {
