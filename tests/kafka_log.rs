@@ -356,12 +356,13 @@ fn a_member_that_was_left_behind_cannot_commit() {
 }
 
 #[test]
-fn of_two_processes_of_one_name_the_later_one_wins() {
+fn of_two_processes_of_one_name_one_ends() {
     let Some(group) = Group::new("twins", 2) else { return };
     let mut first = group.connect("one");
     first.take_up();
     first.log.commit(change("first", 1)).unwrap();
     let twin = group.connect("one");
+    // Once is no proof: it may be a restart that overlaps.
     match first.log.commit(change("fenced", 2)) {
         Err(LogError::Passing(text)) => assert!(text.contains("kafka.instance"), "{text}"),
         other => panic!("{other:?}"),
@@ -373,8 +374,18 @@ fn of_two_processes_of_one_name_the_later_one_wins() {
         first.follow();
         first.log.commit(change("again", 2)).ok()
     });
+    let twin = group.connect("one");
+    let refusal = wait_until("the second time", LIMIT, || {
+        first.follow();
+        match first.log.commit(change("fenced", 3)) {
+            Err(LogError::Refused(text)) => Some(text),
+            _ => None,
+        }
+    });
+    assert!(refusal.contains("twins") && refusal.contains("kafka.instance"), "{refusal}");
     assert_eq!(group.committed_values(&group.names.tier_changes), ["first", "again"]);
     first.log.close();
+    twin.log.close();
 }
 
 #[test]

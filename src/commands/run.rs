@@ -19,6 +19,8 @@ use crate::{
 
 /// State pages above this are split: well below the record size that brokers allow by default.
 const PAGE_BYTES_MAX: usize = 900_000;
+/// The tenth of the largest record that is left for what a page has beside its accounts.
+const PAGE_ROOM: usize = 10;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -67,6 +69,7 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
 
 fn worker_settings(settings: &Settings, partitions: i32) -> WorkerSettings {
     let started = chrono::Utc::now().timestamp_micros();
+    let record_bytes_max = usize::try_from(settings.kafka.record_bytes_max()).unwrap_or(usize::MAX);
     WorkerSettings {
         inputs: settings.kafka.topics.inputs().clone(),
         partitions,
@@ -78,7 +81,8 @@ fn worker_settings(settings: &Settings, partitions: i32) -> WorkerSettings {
         commit_interval: settings.commit.interval,
         commit_interval_min: settings.commit.min_interval,
         commit_records_max: settings.commit.max_records,
-        page_bytes_max: PAGE_BYTES_MAX,
+        page_bytes_max: PAGE_BYTES_MAX.min(record_bytes_max - record_bytes_max / PAGE_ROOM),
+        letter_bytes_max: record_bytes_max,
         source: format!("/tidemark/{}", settings.kafka.group).into(),
         run: format!("{:x}-{started:x}", std::process::id()).into(),
     }

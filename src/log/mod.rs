@@ -121,6 +121,20 @@ pub struct Output {
     pub headers: Vec<(&'static str, Vec<u8>)>,
 }
 
+/// What a record takes beside its key, its value and its headers, alone in a batch.
+const RECORD_OVERHEAD: usize = 128;
+/// What a header takes beside its name and its value.
+const HEADER_OVERHEAD: usize = 10;
+
+impl Output {
+    /// The most bytes that the record takes in the log, alone in a batch that is not compressed.
+    pub fn bytes_at_most(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| HEADER_OVERHEAD + name.len() + value.len());
+        let length = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        RECORD_OVERHEAD + length(&self.key) + length(&self.value) + headers.sum::<usize>()
+    }
+}
+
 /// Progress of one input partition, committed with the outputs that it led to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Progress {

@@ -30,6 +30,8 @@ pub enum Meaning<'a> {
 pub struct Intake {
     events: Decoder,
     attributes: AttributeDecoder,
+    /// Larger dead letters go without the value that they are about.
+    pub letter_bytes_max: usize,
 }
 
 impl Intake {
@@ -38,6 +40,7 @@ impl Intake {
         Self {
             events: Decoder::new(model.clone(), settings.person_key.clone(), settings.max_future_skew),
             attributes: AttributeDecoder::new(model),
+            letter_bytes_max: settings.letter_bytes_max,
         }
     }
 

@@ -45,6 +45,8 @@ pub struct WorkerSettings {
     pub commit_records_max: u64,
     /// Larger pages are stored in parts.
     pub page_bytes_max: usize,
+    /// Larger dead letters go without the value that they are about.
+    pub letter_bytes_max: usize,
     /// Names this service in the headers of changes.
     pub source: Arc<str>,
     /// Distinguishes this run of the process from all others; names its commits.

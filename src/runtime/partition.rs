@@ -212,6 +212,7 @@ impl Owned {
         if mode == Mode::Live {
             self.pass_time(wall);
         }
+        let letter_bytes_max = intake.letter_bytes_max;
         match intake.read(self.inputs.kind(record.input), record, wall) {
             Ok(Meaning::Event(event)) if self.is_new(record, event.account) => {
                 self.engine.apply(&event, mode, wall, &mut self.step);
@@ -222,7 +223,7 @@ impl Owned {
             }
             Ok(Meaning::Event(_) | Meaning::Attributes(_)) => {}
             Ok(Meaning::Ignored(reason)) => self.tally.ignore(reason),
-            Err(rejected) if mode == Mode::Live => self.reject(record, &rejected),
+            Err(rejected) if mode == Mode::Live => self.reject(record, &rejected, letter_bytes_max),
             // It was buried when it was read for the first time.
             Err(_) => {}
         }
@@ -230,12 +231,13 @@ impl Owned {
         self.positions[usize::from(record.input.0)] = record.offset.next();
     }
 
-    fn reject(&mut self, record: &Record<'_>, rejected: &Rejected) {
+    fn reject(&mut self, record: &Record<'_>, rejected: &Rejected, letter_bytes_max: usize) {
         match self.inputs.kind(record.input) {
             InputKind::Events => self.tally.dead_letter_event(rejected.fault.name()),
             InputKind::Accounts => self.tally.dead_letter_attributes(rejected.fault.name()),
         }
-        self.dead_letters.push(dead_letter(record, self.inputs.name(record.input), rejected));
+        let topic = self.inputs.name(record.input);
+        self.dead_letters.push(dead_letter(record, topic, rejected, letter_bytes_max));
     }
 
     /// Whether the account's stored page does not reflect the record yet.

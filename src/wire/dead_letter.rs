@@ -8,6 +8,7 @@
 //! | `tidemark.error.message` | what was expected, for a person |
 //! | `tidemark.source.topic`, `.partition`, `.offset` | the record |
 //! | `tidemark.source.time` | its record time, if it has one |
+//! | `tidemark.source.value` | `omitted, N bytes`: the value would make the letter larger than a record may be; it is at the source. `tidemark.source.key` says the same of the key |
 
 use std::fmt;
 
@@ -103,8 +104,15 @@ impl fmt::Display for Rejected {
 
 impl std::error::Error for Rejected {}
 
-/// The dead letter of a record of `topic`, bound for the partition that the record came from.
-pub fn dead_letter(record: &Record<'_>, topic: &str, rejected: &Rejected) -> Output {
+/// Says, with its length, that a letter goes without the record's value.
+pub const VALUE_OMITTED: &str = "tidemark.source.value";
+/// Says, with its length, that a letter goes without the record's key.
+pub const KEY_OMITTED: &str = "tidemark.source.key";
+
+/// The dead letter of a record of `topic`, bound for the partition that the record came from. The
+/// letter is at most `bytes_max` bytes as a record: one that would be larger points to the record
+/// instead of repeating it, or it could never be written and its partition would not move again.
+pub fn dead_letter(record: &Record<'_>, topic: &str, rejected: &Rejected, bytes_max: usize) -> Output {
     let mut headers = vec![
         ("tidemark.error.reason", rejected.fault.name().into()),
         ("tidemark.error.path", rejected.path.clone().into_bytes()),
@@ -114,13 +122,21 @@ pub fn dead_letter(record: &Record<'_>, topic: &str, rejected: &Rejected) -> Out
         ("tidemark.source.offset", record.offset.0.to_string().into_bytes()),
     ];
     headers.extend(record.time.map(|time| ("tidemark.source.time", format_rfc3339(time).into_bytes())));
-    Output {
-        topic: OutputTopic::DeadLetters,
-        partition: record.partition,
-        key: record.key.map(<[u8]>::to_vec),
-        value: record.value.map(<[u8]>::to_vec),
-        headers,
+    let mut letter =
+        Output { topic: OutputTopic::DeadLetters, partition: record.partition, key: None, value: None, headers };
+    letter.key = carried(record.key, KEY_OMITTED, &mut letter, bytes_max / 2);
+    letter.value = carried(record.value, VALUE_OMITTED, &mut letter, bytes_max);
+    letter
+}
+
+/// A copy of the bytes if there is room for them in the letter; else the letter says how many it lacks.
+fn carried(bytes: Option<&[u8]>, omitted: &'static str, letter: &mut Output, bytes_max: usize) -> Option<Vec<u8>> {
+    let bytes = bytes?;
+    if letter.bytes_at_most() + bytes.len() <= bytes_max {
+        return Some(bytes.to_vec());
     }
+    letter.headers.push((omitted, format!("omitted, {} bytes", bytes.len()).into_bytes()));
+    None
 }
 
 #[cfg(test)]
@@ -142,7 +158,7 @@ mod tests {
             value: Some(b"{\xff"),
         };
         let rejected = Rejected::new(Fault::Malformed, "$", "not UTF-8");
-        let letter = dead_letter(&record, "intent.events", &rejected);
+        let letter = dead_letter(&record, "intent.events", &rejected, 1000);
         assert_eq!((letter.topic, letter.partition), (OutputTopic::DeadLetters, Partition(3)));
         assert_eq!(letter.key.as_deref(), record.key);
         assert_eq!(letter.value.as_deref(), record.value);
@@ -160,8 +176,33 @@ mod tests {
                 ("tidemark.source.time", "2026-11-21T17:00:00.000Z"),
             ]
         );
-        let without_time = dead_letter(&Record { time: None, key: None, ..record }, "t", &rejected);
+        let without_time = dead_letter(&Record { time: None, key: None, ..record }, "t", &rejected, 1000);
         assert!(without_time.key.is_none() && without_time.headers.len() == 6);
+    }
+
+    #[test]
+    fn a_letter_that_would_be_too_large_points_to_its_record() {
+        let letter = |key: usize, value: usize| {
+            let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
+            let (input, partition, offset) = (InputId(0), Partition(3), Offset(42));
+            let record = Record { input, partition, offset, time: None, key: Some(&key), value: Some(&value) };
+            dead_letter(&record, "intent.events", &Rejected::new(Fault::Oversize, "$", "too large"), 2000)
+        };
+        let said = |letter: &Output, name| {
+            let header = letter.headers.iter().find(|(header, _)| *header == name);
+            header.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
+        };
+        let room = 2000 - letter(0, 0).bytes_at_most();
+        let (full, over) = (letter(0, room), letter(0, room + 1));
+        assert_eq!((full.value.as_ref().map(Vec::len), said(&full, VALUE_OMITTED)), (Some(room), None));
+        assert_eq!((&over.value, said(&over, VALUE_OMITTED)), (&None, Some(format!("omitted, {} bytes", room + 1))));
+        assert!(over.key.is_some() && over.headers.len() == 7, "where from and why stay: {over:?}");
+        let pointer = letter(5000, 5000);
+        assert_eq!((&pointer.key, &pointer.value), (&None, &None));
+        assert_eq!(said(&pointer, KEY_OMITTED).as_deref(), Some("omitted, 5000 bytes"));
+        for letter in [full, over, pointer] {
+            assert!(letter.bytes_at_most() <= 2000, "{}", letter.bytes_at_most());
+        }
     }
 
     #[test]

@@ -166,7 +166,7 @@ fn runs_its_course(take_in: impl FnOnce(&mut Engine, &mut Step)) {
 fn goes_to_the_dead_letters(raw: &RawRecord<'_>, rejected: &Rejected) {
     let RawRecord { key, value, recorded: time } = *raw;
     let record = Record { input: InputId(0), partition: Partition(0), offset: Offset(0), time, key, value };
-    let letter = dead_letter(&record, "intent.events", rejected);
+    let letter = dead_letter(&record, "intent.events", rejected, usize::MAX);
     assert_eq!((letter.key.as_deref(), letter.value.as_deref()), (key, value));
     let headers: usize = letter.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(headers <= 8 * 1024, "{headers} bytes of headers");

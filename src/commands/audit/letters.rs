@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::findings::{Difference, Findings, Kind};
 use crate::{
     log::{InputId, Inputs, OutputTopic, kafka::Scanned},
-    wire::dead_letter::{Fault, Rejected},
+    wire::dead_letter::{Fault, KEY_OMITTED, Rejected, VALUE_OMITTED},
 };
 
 /// Places that are remembered to tell a second letter from one that nothing calls for.
@@ -17,17 +17,48 @@ const RECENT: usize = 4096;
 pub type Place = (InputId, i64);
 
 /// What a letter must say, or says.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 struct Content {
     reason: String,
     path: String,
-    key: Option<u64>,
-    value: Option<u64>,
+    key: Bytes,
+    value: Bytes,
+}
+
+/// A key or a value, as far as comparing needs it.
+#[derive(Clone, Copy, Debug)]
+enum Bytes {
+    None,
+    Hash(u64),
+    /// Left out of a letter that would have been too large.
+    Omitted,
+}
+
+impl Bytes {
+    fn of(bytes: &Option<Vec<u8>>) -> Self {
+        bytes.as_deref().map_or(Self::None, |bytes| Self::Hash(xxh3_64(bytes)))
+    }
+
+    /// Of a letter, whose header `omitted` says that it lacks what its record has.
+    fn in_letter(bytes: &Option<Vec<u8>>, letter: &Scanned, omitted: &str) -> Self {
+        if letter.header(omitted).is_some() { Self::Omitted } else { Self::of(bytes) }
+    }
+
+    fn matches(self, letter: Self) -> bool {
+        match (self, letter) {
+            (Self::None, Self::None) | (Self::Hash(_), Self::Omitted) => true,
+            (Self::Hash(source), Self::Hash(copy)) => source == copy,
+            _ => false,
+        }
+    }
 }
 
 impl Content {
-    fn hash(bytes: &Option<Vec<u8>>) -> Option<u64> {
-        bytes.as_deref().map(xxh3_64)
+    /// Whether a letter says what is due.
+    fn matches(&self, letter: &Self) -> bool {
+        (&self.reason, &self.path) == (&letter.reason, &letter.path)
+            && self.key.matches(letter.key)
+            && self.value.matches(letter.value)
     }
 }
 
@@ -54,7 +85,9 @@ impl Letter {
             return Err(format!("it is of a record of partition {source}"));
         }
         let (reason, path) = (text("tidemark.error.reason")?.to_owned(), text("tidemark.error.path")?.to_owned());
-        let content = Content { reason, path, key: Content::hash(&record.key), value: Content::hash(&record.value) };
+        let key = Bytes::in_letter(&record.key, record, KEY_OMITTED);
+        let value = Bytes::in_letter(&record.value, record, VALUE_OMITTED);
+        let content = Content { reason, path, key, value };
         let place = (input, number("tidemark.source.offset")?);
         Ok(Self { place, offset: record.offset, account: account(record), content })
     }
@@ -102,8 +135,8 @@ impl Letters {
         let content = Content {
             reason: rejected.fault.name().to_owned(),
             path: rejected.path.clone(),
-            key: Content::hash(&record.key),
-            value: Content::hash(&record.value),
+            key: Bytes::of(&record.key),
+            value: Bytes::of(&record.value),
         };
         let why = rejected.to_string();
         self.due.insert(place, Due { account: account(record), content, committed, why });
@@ -118,7 +151,7 @@ impl Letters {
         match self.due.remove(&letter.place) {
             Some(due) => {
                 self.compared += 1;
-                if due.content != letter.content {
+                if !due.content.matches(&letter.content) {
                     let detail =
                         format!("`{}` at {}, expected {}", letter.content.reason, letter.content.path, due.why);
                     findings.add(&letter.account, difference(Kind::Different, partition, Some(letter.offset), detail));

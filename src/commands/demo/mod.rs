@@ -175,6 +175,7 @@ fn worker_settings(topics: &Topics, clock: &FastClock) -> WorkerSettings {
         commit_interval_min: Duration::from_millis(25),
         commit_records_max: 10_000,
         page_bytes_max: 900_000,
+        letter_bytes_max: 1_000_000,
         source: GROUP.into(),
         run: GROUP.into(),
     }

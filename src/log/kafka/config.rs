@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rdkafka::{ClientConfig, config::RDKafkaLogLevel};
 
-use super::{Properties, Topics};
+use super::{Properties, Topics, properties::RECORD_BYTES_KEY};
 
 /// A transaction that its worker does not end is aborted by the broker after this time; until then
 /// readers of its partitions wait.
@@ -152,7 +152,7 @@ impl KafkaConfig {
 
     /// The largest record that a writer sends, in bytes; the library's default unless configured.
     pub fn record_bytes_max(&self) -> u64 {
-        self.properties.get("message.max.bytes").and_then(|value| value.parse().ok()).unwrap_or(1_000_000)
+        self.properties.get(RECORD_BYTES_KEY).and_then(|value| value.parse().ok()).unwrap_or(1_000_000)
     }
 
     fn with_defaults(&self, client: &str, defaults: &[(&str, &str)]) -> ClientConfig {

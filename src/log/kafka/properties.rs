@@ -43,6 +43,11 @@ const ALIASES: &[(&str, &str)] = &[
     ("queue.buffering.max.ms", "it is another name of `linger.ms`: use that"),
 ];
 
+/// The largest record that is written, in bytes.
+pub(super) const RECORD_BYTES_KEY: &str = "message.max.bytes";
+/// The least of it: more than a change or a standing takes, and any account that is not extreme.
+const RECORD_BYTES_MIN: u64 = 128 << 10;
+
 /// What is wrong with a property.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum PropertyError {
@@ -74,6 +79,10 @@ impl Properties {
             let alone = ClientConfig::from_iter([(key.clone(), value.clone())]);
             if let Err(error) = alone.create_native_config() {
                 return Err(PropertyError::Refused { key: key.clone(), problem: problem(error) });
+            }
+            if key == RECORD_BYTES_KEY && value.parse().is_ok_and(|bytes: u64| bytes < RECORD_BYTES_MIN) {
+                let problem = format!("it must be at least {RECORD_BYTES_MIN}: standings and state pages need room");
+                return Err(PropertyError::Refused { key: key.clone(), problem });
             }
         }
         Ok(Self(properties))
@@ -164,6 +173,13 @@ mod tests {
         ] {
             assert!(check(key, value).is_ok(), "{key}: {:?}", check(key, value));
         }
+    }
+
+    #[test]
+    fn records_may_be_small_but_not_too_small_for_state() {
+        let refused = check(RECORD_BYTES_KEY, "131071").unwrap_err().to_string();
+        assert!(refused.contains("at least 131072"), "{refused}");
+        assert!(check(RECORD_BYTES_KEY, "131072").is_ok());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use rdkafka::{
 use super::{
     Topics,
     close::close_aside,
-    config::{ANSWER_WITHIN, KafkaConfig},
+    config::{ANSWER_WITHIN, KafkaConfig, TRANSACTION_TIMEOUT},
     member::Member,
     native::{Callbacks, Kind, Message, Polled},
 };
@@ -33,6 +33,8 @@ type PolledProducer = Polled<BaseProducer<Callbacks>>;
 const COMMIT_WITHIN: Duration = Duration::from_secs(15);
 /// What the clean-up after a failure may take.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
+/// Within this time, a second producer of the same name is no accident.
+const RIVAL_WITHIN: Duration = Duration::from_secs(600);
 /// Between two identical calls, the first of which may be repeated.
 const REPEAT_AFTER: Duration = Duration::from_millis(20);
 /// How long one wait for delivery reports takes at most; it ends as soon as there are some.
@@ -44,11 +46,13 @@ pub(super) struct Writer {
     worker: usize,
     /// Nothing after an outcome that is not known: the next one fences it.
     producer: Option<PolledProducer>,
+    /// When another producer of the same name was last met.
+    rival_met: Option<Instant>,
 }
 
 impl Writer {
     pub(super) fn new(config: Arc<KafkaConfig>, worker: usize) -> Self {
-        Self { config, worker, producer: None }
+        Self { config, worker, producer: None, rival_met: None }
     }
 
     /// Has a producer ready. Ends what an earlier one of the same name left open.
@@ -102,12 +106,33 @@ impl Writer {
         let Some(producer) = &self.producer else {
             return Err(LogError::Passing("there is no producer".into()));
         };
-        let mut attempt = KafkaAttempt::new(producer, &self.config, member);
-        let ended = protocol::carry_out(&mut attempt, transaction);
+        let began = Instant::now();
+        let ended = protocol::carry_out(&mut KafkaAttempt::new(producer, &self.config, member), transaction);
+        // The broker gives up on transactions too, and then fences them alike, but not so early.
+        let met_rival = is_fenced(producer) && began.elapsed() < TRANSACTION_TIMEOUT;
         if !ended.producer_kept {
             self.discard();
         }
+        if met_rival {
+            self.check_rival()?;
+        }
         ended.outcome
+    }
+
+    /// Another producer has taken the name. Once may be a restart that overlaps with the process that
+    /// it replaces, or a request that was long under way. Again, after this producer took the name
+    /// back, is another process that does the same: they would fence each other for ever.
+    fn check_rival(&mut self) -> Result<(), LogError> {
+        let now = Instant::now();
+        match self.rival_met.replace(now) {
+            Some(before) if now.duration_since(before) < RIVAL_WITHIN => Err(LogError::Refused(format!(
+                "another process makes transactions as `{}` too: it has the same `kafka.instance`. This one ends, so \
+                 that they do not fence each other for ever; nothing is lost or doubled. Give every process of the \
+                 group a name of its own",
+                self.config.transactional_id(self.worker)
+            ))),
+            _ => Ok(()),
+        }
     }
 
     fn discard(&mut self) {
@@ -296,8 +321,15 @@ fn classify(what: &str, error: &KafkaError) -> Failure {
     }
 }
 
+const FENCED: [Code; 3] = [Code::Fenced, Code::InvalidProducerEpoch, Code::ProducerFenced];
+
+/// Whether the broker has told the producer that another has its name, or that it took too long.
+fn is_fenced(producer: &PolledProducer) -> bool {
+    producer.client().fatal_error().is_some_and(|(code, _)| FENCED.contains(&code))
+}
+
 fn fatal(what: &str, code: Code, reason: impl Display) -> Failure {
-    if matches!(code, Code::Fenced | Code::InvalidProducerEpoch | Code::ProducerFenced) {
+    if FENCED.contains(&code) {
         return Failure::replace(&format!(
             "{what}: {reason} (the broker gave up on the transaction, or another process runs under the same \
              `kafka.instance`)"

@@ -71,6 +71,7 @@ pub fn settings(run: u64) -> WorkerSettings {
         commit_interval_min: Duration::from_millis(25),
         commit_records_max: 3,
         page_bytes_max: 900,
+        letter_bytes_max: 1_000_000,
         source: "test".into(),
         run: run.to_string().into(),
     }
