@@ -11,7 +11,7 @@ use crate::support::{
     deployment::{Deployment, Plan},
     kafka::Broker,
     tidemark::Running,
-    topics::Writer,
+    topics::{Record, Writer},
     verdict::{self, Found, Reference},
     visits, wait_until,
 };
@@ -50,31 +50,44 @@ impl Load {
     /// The first `count` visits of a public web site, with rubbish among them. They are years old:
     /// all that they can cause is due as soon as they are read.
     pub fn visits(broker: &'static Broker, name: &str, count: usize) -> Self {
-        Self::visits_for(broker, name, count, 2)
+        Self::visits_after(broker, name, &[], &visits::lines()[..count])
     }
 
-    /// Like [`Self::visits`], for processes of so many workers.
-    pub fn visits_for(broker: &'static Broker, name: &str, count: usize, workers: u32) -> Self {
-        let plan = Plan { name, model: WEB_MODEL, partitions: PARTITIONS, workers, settings: WEB_SETTINGS };
+    /// Visits, and records before them that cannot be used.
+    pub fn visits_after(broker: &'static Broker, name: &str, rubbish: &[Record], lines: &[String]) -> Self {
+        let plan = Plan { name, model: WEB_MODEL, partitions: PARTITIONS, workers: 2, settings: WEB_SETTINGS };
         let deployment = Deployment::new(broker, &plan);
-        let lines = &visits::lines()[..count];
+        write(&deployment, rubbish.iter().cloned());
         visits::write(broker, &deployment.topic("events"), lines);
         let events = events_file(&deployment, lines);
         let reference = Reference::replay(WEB_MODEL, "60s", &events, verdict::now());
-        assert!(reference.change_count() > count / 10, "the visits cause many changes");
         Self { deployment, reference }
     }
 
-    /// So many accounts that have just risen, and fall to nothing within a minute: when the events
-    /// are done, timers are all that happens.
+    /// So many accounts that have just risen, and fall to nothing within half a minute: when the
+    /// events are done, timers are all that happens.
     pub fn fading(broker: &'static Broker, name: &str, accounts: usize, random: &mut fastrand::Rng) -> Self {
+        let now = verdict::now();
+        let lines: Vec<String> = (0..accounts).flat_map(|account| rises(account, now, random)).collect();
+        Self::of_now(broker, name, &lines)
+    }
+
+    /// So many accounts that rose at the same moment, and were due to fall at the same moment since.
+    pub fn storm(broker: &'static Broker, name: &str, accounts: usize) -> Self {
+        let time = verdict::now().millis() - 120_000;
+        let line = |account| {
+            let name = format!("account-{account}");
+            visits::page_view(&name, &name, time, "/brief")
+        };
+        Self::of_now(broker, name, &(0..accounts).map(line).collect::<Vec<_>>())
+    }
+
+    fn of_now(broker: &'static Broker, name: &str, lines: &[String]) -> Self {
         let plan = Plan { name, model: FADING_MODEL, partitions: PARTITIONS, workers: 2, settings: FADING_SETTINGS };
         let deployment = Deployment::new(broker, &plan);
-        let began = verdict::now();
-        let lines: Vec<String> = (0..accounts).flat_map(|account| rises(account, began, random)).collect();
-        write(&deployment, &lines);
-        let events = events_file(&deployment, &lines);
-        let reference = Reference::replay(FADING_MODEL, "5s", &events, began + Span::seconds(3600));
+        write(&deployment, lines.iter().map(|line| visits::event_record(line)));
+        let events = events_file(&deployment, lines);
+        let reference = Reference::replay(FADING_MODEL, "5s", &events, verdict::now() + Span::seconds(3600));
         Self { deployment, reference }
     }
 
@@ -93,6 +106,14 @@ impl Load {
         }
         self.reference.check(&self.deployment)
     }
+
+    /// Waits until offsets of changes show that a share of the work is done, in percent.
+    pub fn await_progress(&self, percent: usize) {
+        let moment = (self.reference.change_count() * percent / 100) as i64;
+        wait_until(&format!("{moment} offsets of changes"), LIMIT, || {
+            (self.deployment.change_offsets() >= moment).then_some(())
+        });
+    }
 }
 
 /// Waits until a process says that it is ready, and gives the time that it took.
@@ -100,6 +121,13 @@ pub fn await_ready(process: &Running, limit: Duration) -> Duration {
     let began = Instant::now();
     wait_until("readiness", limit, || process.is_ready().then_some(()));
     began.elapsed()
+}
+
+/// Waits for the end of a process that must refuse to go on, and gives what it printed.
+pub fn await_refusal(process: &mut Running, code: i32) -> String {
+    let Some(status) = process.try_wait(LIMIT) else { panic!("it goes on:\n{}", process.log()) };
+    assert_eq!(status.code(), Some(code), "{}", process.log());
+    process.log()
 }
 
 /// A seed that is printed, and taken from `TIDEMARK_SEED` to repeat a run.
@@ -120,11 +148,11 @@ fn rises(account: usize, now: Timestamp, random: &mut fastrand::Rng) -> Vec<Stri
     (0..views).map(view).collect()
 }
 
-fn write(deployment: &Deployment, lines: &[String]) {
+fn write(deployment: &Deployment, records: impl Iterator<Item = Record>) {
     let writer = Writer::plain(deployment.broker());
     let events = deployment.topic("events");
-    for line in lines {
-        writer.send(&events, &visits::event_record(line));
+    for record in records {
+        writer.send(&events, &record);
     }
     writer.flush();
 }

@@ -6,11 +6,18 @@
 //!
 //! The quick set is part of `cargo test`. The long one has bigger numbers, longer outages and a
 //! random sequence of faults: `cargo test --test chaos -- --ignored --nocapture`. Its seed is
-//! printed; `TIDEMARK_SEED` repeats it.
+//! printed; `TIDEMARK_SEED` repeats it, and `TIDEMARK_CHAOS_SECONDS` says how long it goes on.
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod administrators;
+mod brokers;
+mod connections;
+mod faults;
+mod input;
 mod load;
+mod members;
 mod points;
+mod random;
 mod zombies;

@@ -15,6 +15,9 @@ use super::{
     wait_until,
 };
 
+/// Tests bring events that are years old, and records that are larger than what is written of them.
+const EVENT_TOPIC: [(&str, &str); 2] = [("retention.ms", "-1"), ("max.message.bytes", "10000000")];
+
 /// What a deployment is made of.
 pub struct Plan<'a> {
     /// Names its topics and its group, together with a number.
@@ -67,8 +70,8 @@ impl Deployment {
             .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
             .expect("a directory for the deployment");
         let deployment = Self { broker, directory, plan: configuration(broker, &namespace, plan), namespace };
-        // Tests bring events that are years old; `tidemark topics` creates the others, alike in number.
-        topics::create(broker, &[&deployment.topic("events")], plan.partitions, &[("retention.ms", "-1")]);
+        // `tidemark topics` creates the others, alike in number.
+        topics::create(broker, &[&deployment.topic("events")], plan.partitions, &EVENT_TOPIC);
         let config = deployment.config("setup");
         tidemark::run_well(&["topics", "--create", "--config", &config]);
         deployment
@@ -107,6 +110,12 @@ impl Deployment {
     /// Like [`Self::start`], with these variables in its environment.
     pub fn start_with(&self, instance: &str, variables: &[(&str, &str)]) -> Running {
         self.launch(instance, &self.config(instance), variables)
+    }
+
+    /// Like [`Self::start`], for a process that calls itself `instance` as others may.
+    pub fn start_as(&self, name: &str, instance: &str) -> Running {
+        let config = self.write(name, &self.plan.replace("INSTANCE", instance));
+        self.launch(name, &config, &[])
     }
 
     /// Like [`Self::start`], with another address for the broker.
@@ -161,7 +170,7 @@ impl Deployment {
     }
 
     /// Writes the configuration of one process, and gives its path.
-    fn config(&self, instance: &str) -> String {
+    pub fn config(&self, instance: &str) -> String {
         self.write(instance, &self.plan.replace("INSTANCE", instance))
     }
 
@@ -182,8 +191,8 @@ fn configuration(broker: &Broker, namespace: &str, plan: &Plan<'_>) -> String {
   group_id: {namespace}
   # A fixed name lets a restart end at once what a kill left open.
   instance: {namespace}-INSTANCE
-  # How soon the group gives up a killed member.
-  properties: {{ session.timeout.ms: 3000, heartbeat.interval.ms: 500 }}
+  # How soon the group gives up a killed member, and a member sees new partitions.
+  properties: {{ session.timeout.ms: 3000, heartbeat.interval.ms: 500, topic.metadata.refresh.interval.ms: 2000 }}
 topics:
   events: [{namespace}.events]
   accounts: {namespace}.accounts

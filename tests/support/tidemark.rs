@@ -101,6 +101,13 @@ impl Running {
         assert!(sent.expect("sh starts").success(), "cannot send {signal} to {}", self.name);
     }
 
+    /// Like [`Self::signal`], unless it has ended.
+    pub fn signal_if_running(&mut self, signal: &str) {
+        if self.is_running() {
+            self.signal(signal);
+        }
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

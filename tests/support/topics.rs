@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaError,
     message::{BorrowedMessage, Header, Headers, OwnedHeaders},
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
@@ -76,8 +76,7 @@ pub fn create(broker: &Broker, names: &[&str], partitions: i32, properties: &[(&
             properties.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
         })
         .collect();
-    let options = AdminOptions::new().operation_timeout(Some(LIMIT));
-    let created = block_on(admin.create_topics(&topics, &options)).expect("the broker creates topics");
+    let created = block_on(admin.create_topics(&topics, &options())).expect("the broker creates topics");
     for result in created {
         result.expect("the topic is created");
     }
@@ -97,6 +96,51 @@ pub fn delete_before(broker: &Broker, topic: &str, partition: i32, offset: i64) 
     let options = AdminOptions::new().operation_timeout(Some(LIMIT));
     let deleted = block_on(admin.delete_records(&list, &options)).expect("the broker deletes records");
     deleted.elements().iter().for_each(|element| element.error().expect("the records are deleted"));
+}
+
+/// Deletes topics, and returns when the broker no longer tells of them.
+pub fn delete(broker: &Broker, names: &[&str]) {
+    let admin: AdminClient<DefaultClientContext> = broker.client().create().expect("an admin client");
+    for result in block_on(admin.delete_topics(names, &options())).expect("the broker deletes topics") {
+        result.expect("the topic is deleted");
+    }
+    wait_until("the broker to forget the topics", LIMIT, || {
+        let metadata = admin.inner().fetch_metadata(None, LIMIT).expect("the broker knows its topics");
+        let told = |name: &&str| metadata.topics().iter().any(|topic| topic.name() == *name);
+        (!names.iter().any(told)).then_some(())
+    });
+}
+
+/// Adds partitions to a topic, up to this count.
+pub fn add_partitions(broker: &Broker, name: &str, count: usize) {
+    let admin: AdminClient<DefaultClientContext> = broker.client().create().expect("an admin client");
+    let more = [NewPartitions::new(name, count)];
+    for result in block_on(admin.create_partitions(&more, &options())).expect("the broker adds partitions") {
+        result.expect("the partitions are added");
+    }
+}
+
+/// Deletes a group without members, with its offsets.
+pub fn delete_group(broker: &Broker, group: &str) {
+    let admin: AdminClient<DefaultClientContext> = broker.client().create().expect("an admin client");
+    for result in block_on(admin.delete_groups(&[group], &options())).expect("the broker deletes groups") {
+        result.expect("the group is deleted");
+    }
+}
+
+/// Moves what a group without members has committed, as an administrator's tools do it.
+pub fn reset_offsets(broker: &Broker, group: &str, topic: &str, to: impl Fn(i64) -> i64) {
+    let consumer: BaseConsumer = broker.client().set("group.id", group).create().expect("a consumer");
+    let mut offsets = TopicPartitionList::new();
+    for (partition, offset) in (0..).zip(committed(broker, group, topic)) {
+        let offset = to(offset.expect("the group has committed"));
+        offsets.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("a valid offset");
+    }
+    consumer.commit(&offsets, CommitMode::Sync).expect("the offsets are reset");
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(LIMIT))
 }
 
 /// Runs one future to its end, for the client library's asynchronous parts.
@@ -125,7 +169,11 @@ impl Writer {
 
     fn config(broker: &Broker) -> ClientConfig {
         let mut config = broker.client();
-        config.set("partitioner", "murmur2_random").set("acks", "all").set("linger.ms", "5");
+        config
+            .set("partitioner", "murmur2_random")
+            .set("acks", "all")
+            .set("linger.ms", "5")
+            .set("message.max.bytes", "10000000");
         config
     }
 
@@ -232,7 +280,11 @@ fn record(message: &BorrowedMessage<'_>) -> Record {
 pub fn ends(broker: &Broker, topic: &str) -> Vec<i64> {
     let consumer = reader(broker, Isolation::Uncommitted);
     (0..partition_count(&consumer, topic))
-        .map(|partition| consumer.fetch_watermarks(topic, partition, LIMIT).expect("the partition has an end").1)
+        .map(|partition| {
+            // Nobody leads it for a moment when the broker has just come back.
+            let end = || consumer.fetch_watermarks(topic, partition, LIMIT).ok();
+            wait_until(&format!("the end of {topic} {partition}"), LIMIT, end).1
+        })
         .collect()
 }
 

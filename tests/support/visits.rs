@@ -46,8 +46,8 @@ pub fn write<'a>(broker: &Broker, topic: &str, lines: impl IntoIterator<Item = &
     writer.flush();
 }
 
-/// A record that cannot be used, beside a visit.
-fn rubbish(number: usize, visit: &Record) -> Record {
+/// A record that cannot be used, beside a visit; the kinds take turns.
+pub fn rubbish(number: usize, visit: &Record) -> Record {
     let kinds: [(&str, String); 6] = [
         ("malformed", format!("{{\"id\": \"rubbish-{number}\",")),
         ("wrong_type", format!("[\"rubbish-{number}\"]")),

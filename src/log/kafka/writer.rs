@@ -33,7 +33,7 @@ type PolledProducer = Polled<BaseProducer<Callbacks>>;
 const COMMIT_WITHIN: Duration = Duration::from_secs(15);
 /// What the clean-up after a failure may take.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
-/// Within this time, a second producer of the same name is no accident.
+/// Within this time of the last one, another producer of the same name is no accident.
 const RIVAL_WITHIN: Duration = Duration::from_secs(600);
 /// Between two identical calls, the first of which may be repeated.
 const REPEAT_AFTER: Duration = Duration::from_millis(20);
@@ -46,8 +46,8 @@ pub(super) struct Writer {
     worker: usize,
     /// Nothing after an outcome that is not known: the next one fences it.
     producer: Option<PolledProducer>,
-    /// When another producer of the same name was last met.
-    rival_met: Option<Instant>,
+    /// How often in a row, and when last, another producer of the same name was met.
+    rival_met: Option<(usize, Instant)>,
 }
 
 impl Writer {
@@ -121,18 +121,22 @@ impl Writer {
 
     /// Another producer has taken the name. Once may be a restart that overlaps with the process that
     /// it replaces, or a request that was long under way. Again, after this producer took the name
-    /// back, is another process that does the same: they would fence each other for ever.
+    /// back, is another process that does the same: they would fence each other for ever. Later
+    /// workers have more patience, or the first could end one process and the second the other.
     fn check_rival(&mut self) -> Result<(), LogError> {
         let now = Instant::now();
-        match self.rival_met.replace(now) {
-            Some(before) if now.duration_since(before) < RIVAL_WITHIN => Err(LogError::Refused(format!(
-                "another process makes transactions as `{}` too: it has the same `kafka.instance`. This one ends, so \
-                 that they do not fence each other for ever; nothing is lost or doubled. Give every process of the \
-                 group a name of its own",
-                self.config.transactional_id(self.worker)
-            ))),
-            _ => Ok(()),
+        let recently = self.rival_met.filter(|(_, last)| now.duration_since(*last) < RIVAL_WITHIN);
+        let times = recently.map_or(0, |(times, _)| times) + 1;
+        self.rival_met = Some((times, now));
+        if times < 2 * (self.worker + 1) {
+            return Ok(());
         }
+        Err(LogError::Refused(format!(
+            "another process makes transactions as `{}` too: it has the same `kafka.instance`. This one ends, so that \
+             they do not fence each other for ever; nothing is lost or doubled. Give every process of the group a name \
+             of its own",
+            self.config.transactional_id(self.worker)
+        )))
     }
 
     fn discard(&mut self) {
