@@ -1,5 +1,7 @@
 //! The state of one account: a compact, sorted run of cells.
 
+use zerocopy::IntoBytes;
+
 use super::layout::{Layout, Slot};
 use crate::model::{EventId, TierId, Timestamp};
 
@@ -39,11 +41,10 @@ impl Tag {
     }
 }
 
-/// One account. Everything that varies lies in `words`: first the cells, sorted by slot and within
-/// a slot newest first, then the recent event ids, newest first.
+/// One account. Everything that varies lies in `words`, in one piece of memory: first the name, then
+/// the cells, sorted by slot and within a slot newest first, then the recent event ids, newest first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Account {
-    pub name: Box<str>,
     /// Up to when the account's history is decided.
     pub settled: Timestamp,
     /// The time of this account's valid entry in the timer queue; never later than its next change.
@@ -53,6 +54,17 @@ pub struct Account {
     pub members: u32,
     tier: u8,
     ids: u8,
+    /// Bytes of the name.
+    name_len: u16,
+}
+
+/// Words that nearly every account needs at once: a sum, a person, an event id.
+const WORDS_AT_FIRST: usize = 5;
+
+/// So many words, or one more where the allocator's granularity of 16 bytes, 8 of them its own, has
+/// room for it anyway.
+const fn ample(words: usize) -> usize {
+    words | 1
 }
 
 /// No timer is armed.
@@ -62,22 +74,45 @@ const NO_TIER: u8 = u8::MAX;
 impl Account {
     /// An account that nothing has touched.
     pub fn new(name: &str) -> Self {
+        let mut words = Vec::with_capacity(ample(name.len().div_ceil(8) + WORDS_AT_FIRST));
+        words.extend(name.as_bytes().chunks(8).map(|bytes| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            u64::from_ne_bytes(word)
+        }));
         Self {
-            name: name.into(),
             settled: Timestamp::MIN,
             armed: NEVER,
-            words: Vec::new(),
+            words,
             members: 0,
             tier: NO_TIER,
             ids: 0,
+            name_len: name.len() as u16,
         }
     }
 
     /// An account as it was stored: `words` are its cells and then `ids` event ids.
-    pub fn from_parts(name: &str, settled: Timestamp, tier: Option<TierId>, words: Vec<u64>, ids: u8) -> Self {
-        let mut account = Self { settled, words, ids, ..Self::new(name) };
+    pub fn from_parts(name: &str, settled: Timestamp, tier: Option<TierId>, words: &[u64], ids: u8) -> Self {
+        let mut account = Self { settled, ids, ..Self::new(name) };
+        account.make_room(words.len());
+        account.words.extend_from_slice(words);
         account.set_tier(tier);
         account
+    }
+
+    /// The account's name.
+    pub fn name(&self) -> &str {
+        // It was text when it came in.
+        std::str::from_utf8(self.name_bytes()).unwrap_or_default()
+    }
+
+    /// The account's name, byte by byte.
+    pub fn name_bytes(&self) -> &[u8] {
+        &self.words.as_bytes()[..usize::from(self.name_len)]
+    }
+
+    fn cell_start(&self) -> usize {
+        usize::from(self.name_len).div_ceil(8)
     }
 
     /// The published tier.
@@ -95,9 +130,9 @@ impl Account {
         self.tier != NO_TIER || self.members != 0
     }
 
-    /// All words, for storing.
+    /// All cells and event ids, for storing.
     pub fn words(&self) -> &[u64] {
-        &self.words
+        &self.words[self.cell_start()..]
     }
 
     /// How many of the words, at the end, are event ids.
@@ -111,12 +146,12 @@ impl Account {
 
     /// Bytes on the heap and inline that this account takes, without the index entry.
     pub fn footprint(&self) -> usize {
-        size_of::<Self>() + self.name.len() + self.words.capacity() * size_of::<u64>()
+        size_of::<Self>() + self.words.capacity() * size_of::<u64>()
     }
 
     /// The runs of cells, slot by slot.
     pub fn runs<'a>(&'a self, layout: &'a Layout) -> Runs<'a> {
-        Runs { cells: &self.words[..self.cell_end()], layout }
+        Runs { cells: &self.words[self.cell_start()..self.cell_end()], layout }
     }
 
     /// The cells of one slot.
@@ -127,7 +162,7 @@ impl Account {
 
     fn span(&self, layout: &Layout, slot: Slot) -> (usize, usize) {
         let end = self.cell_end();
-        let mut at = 0;
+        let mut at = self.cell_start();
         while at < end && Tag(self.words[at]).slot() < slot {
             at += layout.width(Tag(self.words[at]).slot());
         }
@@ -155,11 +190,16 @@ impl Account {
     }
 
     fn insert(&mut self, at: usize, cell: &[u64]) {
-        if self.words.capacity() - self.words.len() < cell.len() {
-            // Exact steps instead of doubling: millions of accounts keep what they reserve.
-            self.words.reserve_exact(cell.len() + self.words.len() / 8);
-        }
+        self.make_room(cell.len());
         self.words.splice(at..at, cell.iter().copied());
+    }
+
+    fn make_room(&mut self, count: usize) {
+        let len = self.words.len();
+        if self.words.capacity() - len < count {
+            // Small steps instead of doubling: millions of accounts keep what they reserve.
+            self.words.reserve_exact(ample(len + count + len / 8) - len);
+        }
     }
 
     /// Adds an event time to a slot that keeps the `keep` newest.
@@ -269,7 +309,7 @@ mod tests {
             assert!(forward.remember(EventId(1000 + i), minutes(i as i64)));
             assert!(backward.remember(EventId(1039 - i), minutes(39 - i as i64)));
         }
-        assert_eq!(forward.words, backward.words);
+        assert_eq!(forward.words(), backward.words());
         assert_eq!(usize::from(forward.id_count()), IDS_KEPT);
         assert!(!forward.remember(EventId(1039), minutes(39)), "the newest is known");
         assert!(forward.remember(EventId(1000), minutes(0)), "the oldest is forgotten");

@@ -24,6 +24,11 @@ pub fn account_hash(name: &str) -> u64 {
     xxh3_64(name.as_bytes())
 }
 
+/// [`account_hash`] of an account's name.
+pub fn hash_of(account: &Account) -> u64 {
+    xxh3_64(account.name_bytes())
+}
+
 /// The page that an account of this hash lies in.
 pub fn page_of(hash: u64) -> PageId {
     PageId((hash >> (64 - PAGES.trailing_zeros())) as u16)
@@ -39,7 +44,7 @@ pub struct Page {
 impl Page {
     /// The position of an account.
     pub fn find(&self, hash: u64, name: &str) -> Option<usize> {
-        let found = self.index.find(hash, |&at| *self.accounts[at as usize].name == *name);
+        let found = self.index.find(hash, |&at| self.accounts[at as usize].name_bytes() == name.as_bytes());
         found.map(|&at| at as usize)
     }
 
@@ -60,19 +65,19 @@ impl Page {
         }
         self.accounts.push(account);
         let accounts = &self.accounts;
-        self.index.insert_unique(hash, at as u32, |&at| account_hash(&accounts[at as usize].name));
+        self.index.insert_unique(hash, at as u32, |&at| hash_of(&accounts[at as usize]));
         at
     }
 
     /// Removes the account at a position; the last one moves there.
     pub fn remove(&mut self, at: usize) -> Account {
-        let hash = account_hash(&self.accounts[at].name);
+        let hash = hash_of(&self.accounts[at]);
         if let Ok(entry) = self.index.find_entry(hash, |&found| found as usize == at) {
             entry.remove();
         }
         let last = self.accounts.len() - 1;
         if at != last {
-            let moved = account_hash(&self.accounts[last].name);
+            let moved = hash_of(&self.accounts[last]);
             if let Some(index) = self.index.find_mut(moved, |&found| found as usize == last) {
                 *index = at as u32;
             }
@@ -82,10 +87,7 @@ impl Page {
 
     /// Positions of the accounts with this hash: one, but for a collision of 64 bits.
     pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = usize> {
-        self.index
-            .iter_hash(hash)
-            .map(|&at| at as usize)
-            .filter(move |&at| account_hash(&self.accounts[at].name) == hash)
+        self.index.iter_hash(hash).map(|&at| at as usize).filter(move |&at| hash_of(&self.accounts[at]) == hash)
     }
 
     pub fn get(&self, at: usize) -> &Account {
@@ -122,10 +124,10 @@ mod tests {
         }
         for (i, name) in names.iter().enumerate().filter(|(i, _)| i % 3 == 0) {
             let at = page.find(account_hash(name), name).unwrap();
-            assert_eq!(*page.remove(at).name, **name, "{i}");
+            assert_eq!(page.remove(at).name(), name, "{i}");
         }
         for (i, name) in names.iter().enumerate() {
-            let found = page.find(account_hash(name), name).map(|at| page.get(at).name.to_string());
+            let found = page.find(account_hash(name), name).map(|at| page.get(at).name().to_string());
             assert_eq!(found, (i % 3 != 0).then(|| name.clone()));
         }
     }

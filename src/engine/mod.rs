@@ -282,7 +282,7 @@ impl Engine {
         let account = self.pages[usize::from(page.0)].get_mut(at);
         if due < account.armed {
             account.armed = due;
-            self.timers.push(Reverse((due, account_hash(&account.name))));
+            self.timers.push(Reverse((due, accounts::hash_of(account))));
         }
     }
 

@@ -29,13 +29,16 @@ impl Engine {
         let judge = self.judge(page, at, time);
         let verdict = judge.verdict();
         let retired =
-            if self.retired.is_empty() { None } else { self.retired.get(&*self.account(page, at).name).cloned() };
+            if self.retired.is_empty() { None } else { self.retired.get(self.account(page, at).name()).cloned() };
         if verdict == standing && retired.is_none() {
             return false;
         }
         let transitions = self.transitions(&judge, standing, verdict, retired.unwrap_or_default(), cause);
         let intent = judge.intent();
-        self.retired.remove(&*self.account(page, at).name.to_owned());
+        if !self.retired.is_empty() {
+            let name = self.account(page, at).name().to_owned();
+            self.retired.remove(&*name);
+        }
         self.stand(page, at, time, standing, verdict);
         self.emit(page, at, time, intent, transitions, detected_at, step);
         true
@@ -128,7 +131,7 @@ impl Engine {
         let reading = self.reading(page, at);
         let (fit, reasons) = (reading.fit(), reading.reasons(time));
         let (mut sequence, mut since) = self.last_published(page, at);
-        let account: Arc<str> = (&*self.account(page, at).name).into();
+        let account: Arc<str> = self.account(page, at).name().into();
         for (transition, cause, mark) in transitions {
             let previous_sequence = (sequence > 0).then_some(sequence);
             let least = if drill::breaks(Rule::SequenceOutlivesEviction) { 1 } else { time.millis() };
@@ -183,7 +186,7 @@ impl Engine {
         let (sequence, since) = self.last_published(page, at);
         let suppressed = self.judge(page, at, time).suppression();
         Standing {
-            account: (&*account.name).into(),
+            account: account.name().into(),
             tier: account.tier().map(|tier| self.tier_name(tier)),
             since,
             segments: self.segments_of(page, at),

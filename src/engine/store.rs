@@ -179,7 +179,7 @@ impl Engine {
             let faded = faded_at(&self.reading(page, at));
             // A timer that is due may still turn a `not` true.
             let due = self.account(page, at).armed <= clock;
-            if faded <= clock && !due && !self.retired.contains_key(&*self.account(page, at).name) {
+            if faded <= clock && !due && !self.retired.contains_key(self.account(page, at).name()) {
                 self.evict(page, at, step);
             } else {
                 fades_at = fades_at.min(faded);
@@ -196,15 +196,15 @@ impl Engine {
         self.dirty[usize::from(page.0)] = true;
         step.stats.evicted += 1;
         if sequence > 0 {
-            step.standings.retain(|standing| *standing.account != *account.name);
-            step.evicted.push((&*account.name).into());
+            step.standings.retain(|standing| *standing.account != *account.name());
+            step.evicted.push(account.name().into());
         }
     }
 
     /// The accounts of a page, as they are to be stored.
     pub fn images(&self, page: PageId) -> impl ExactSizeIterator<Item = AccountImage<'_>> {
         self.pages[usize::from(page.0)].accounts().iter().map(|account| AccountImage {
-            name: &account.name,
+            name: account.name(),
             settled: account.settled,
             tier: account.tier().map(|tier| tier.0),
             ids: account.id_count(),
@@ -229,12 +229,12 @@ impl Engine {
             return false;
         }
         let mut retired = Retired::default();
-        let words = if remap.identical { image.words.to_vec() } else { remap.words(image, &mut retired) };
+        let words = if remap.identical { image.words.clone() } else { remap.words(image, &mut retired).into() };
         let tier = image.tier.and_then(|tier| remap.tiers.get(usize::from(tier)).copied().flatten());
         if let (None, Some(old)) = (tier, image.tier) {
             retired.tier = remap.schema.tiers.get(usize::from(old)).cloned();
         }
-        let mut account = Account::from_parts(image.name, image.settled, tier, words, image.ids);
+        let mut account = Account::from_parts(image.name, image.settled, tier, &words, image.ids);
         account.members = self.members_of(&account);
         let hash = account_hash(image.name);
         let page = &mut self.pages[usize::from(page_of(hash).0)];
