@@ -69,23 +69,16 @@ impl Load {
     pub fn fading(broker: &'static Broker, name: &str, accounts: usize, random: &mut fastrand::Rng) -> Self {
         let now = verdict::now();
         let lines: Vec<String> = (0..accounts).flat_map(|account| rises(account, now, random)).collect();
-        Self::of_now(broker, name, &lines)
+        Self::of_fading(deploy_fading(broker, name, &lines), &lines)
     }
 
-    /// So many accounts that rose at the same moment, and were due to fall at the same moment since.
+    /// What [`storm`] deploys, and what must come of it.
     pub fn storm(broker: &'static Broker, name: &str, accounts: usize) -> Self {
-        let time = verdict::now().millis() - 120_000;
-        let line = |account| {
-            let name = format!("account-{account}");
-            visits::page_view(&name, &name, time, "/brief")
-        };
-        Self::of_now(broker, name, &(0..accounts).map(line).collect::<Vec<_>>())
+        let (deployment, lines) = storm(broker, name, accounts);
+        Self::of_fading(deployment, &lines)
     }
 
-    fn of_now(broker: &'static Broker, name: &str, lines: &[String]) -> Self {
-        let plan = Plan { name, model: FADING_MODEL, partitions: PARTITIONS, workers: 2, settings: FADING_SETTINGS };
-        let deployment = Deployment::new(broker, &plan);
-        write(&deployment, lines.iter().map(|line| visits::event_record(line)));
+    fn of_fading(deployment: Deployment, lines: &[String]) -> Self {
         let events = events_file(&deployment, lines);
         let reference = Reference::replay(FADING_MODEL, "5s", &events, verdict::now() + Span::seconds(3600));
         Self { deployment, reference }
@@ -114,6 +107,24 @@ impl Load {
             (self.deployment.change_offsets() >= moment).then_some(())
         });
     }
+}
+
+/// So many accounts that rose at the same moment, and were due to fall at the same moment since.
+pub fn storm(broker: &'static Broker, name: &str, accounts: usize) -> (Deployment, Vec<String>) {
+    let time = verdict::now().millis() - 120_000;
+    let line = |account| {
+        let name = format!("account-{account}");
+        visits::page_view(&name, &name, time, "/brief")
+    };
+    let lines: Vec<String> = (0..accounts).map(line).collect();
+    (deploy_fading(broker, name, &lines), lines)
+}
+
+fn deploy_fading(broker: &'static Broker, name: &str, lines: &[String]) -> Deployment {
+    let plan = Plan { name, model: FADING_MODEL, partitions: PARTITIONS, workers: 2, settings: FADING_SETTINGS };
+    let deployment = Deployment::new(broker, &plan);
+    write(&deployment, lines.iter().map(|line| visits::event_record(line)));
+    deployment
 }
 
 /// Waits until a process says that it is ready, and gives the time that it took.

@@ -71,10 +71,15 @@ impl Reference {
     /// are the right ones is seen when nothing can come any more.
     pub fn await_published(&self, deployment: &Deployment, limit: Duration) {
         let wanted = self.change_count();
+        let mut counted_at = 0;
         let all_there = || {
             // The offsets are cheap to ask for, and there cannot be more records than offsets.
-            let enough = deployment.change_offsets() >= wanted as i64 && deployment.is_drained();
-            (enough && change_count(&published(deployment)) >= wanted).then_some(())
+            let offsets = deployment.change_offsets();
+            if offsets < wanted as i64 || offsets == counted_at || !deployment.is_drained() {
+                return None;
+            }
+            counted_at = offsets;
+            (published_count(deployment) >= wanted).then_some(())
         };
         if poll_until(limit, all_there).is_none() {
             self.check_changes(deployment);
@@ -158,6 +163,12 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 
 fn sequence(value: &Value) -> u64 {
     value["sequence"].as_u64().unwrap_or_else(|| panic!("`sequence` is not a number in {value}"))
+}
+
+/// How many changes a reader of committed transactions sees.
+fn published_count(deployment: &Deployment) -> usize {
+    let records = ["tier-changes", "segment-changes"].into_iter().flat_map(|topic| deployment.read(topic));
+    records.filter(|record| !record.key_text().starts_with(FRESH)).count()
 }
 
 /// The changes that a reader of committed transactions sees.
