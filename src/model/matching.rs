@@ -50,13 +50,14 @@ impl std::ops::Not for Truth {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Glob {
     pattern: Box<str>,
-    wild: bool,
+    /// Where the first and the last star are, if there is one.
+    stars: Option<(usize, usize)>,
 }
 
 impl Glob {
     /// Every text is a pattern.
     pub fn new(pattern: &str) -> Self {
-        Self { pattern: pattern.into(), wild: pattern.contains('*') }
+        Self { pattern: pattern.into(), stars: pattern.find('*').zip(pattern.rfind('*')) }
     }
 
     /// The text it was made from.
@@ -64,31 +65,51 @@ impl Glob {
         &self.pattern
     }
 
-    /// Whether the whole of `text` fits the pattern. Linear in both lengths but for the classic
-    /// one-star backtrack, which is bounded by their product.
+    /// The only text that fits, of a pattern without stars.
+    pub fn fixed(&self) -> Option<&str> {
+        self.stars.is_none().then_some(&*self.pattern)
+    }
+
+    /// Whether the whole of `text` fits the pattern. Linear in both lengths, but for the classic
+    /// one-star backtrack between several stars, which is bounded by their product.
     pub fn matches(&self, text: &str) -> bool {
-        if !self.wild {
-            return *self.pattern == *text;
-        }
         let (pattern, text) = (self.pattern.as_bytes(), text.as_bytes());
-        let (mut p, mut t) = (0, 0);
-        // Where to resume after a mismatch: the last star, and the text it has swallowed up to.
-        let mut retry: Option<(usize, usize)> = None;
-        while t < text.len() {
-            if p < pattern.len() && pattern[p] == b'*' {
-                retry = Some((p + 1, t));
+        let Some((first, last)) = self.stars else { return pattern == text };
+        let (head, tail) = (&pattern[..first], &pattern[last + 1..]);
+        let Some(run) = text.len().checked_sub(head.len() + tail.len()) else { return false };
+        let (start, rest) = text.split_at(head.len());
+        let (between, end) = rest.split_at(run);
+        equal(head, start) && equal(tail, end) && (first == last || fits(&pattern[first..=last], between))
+    }
+}
+
+/// Whether two texts of one length are equal. Those that differ nearly always do so within a few
+/// bytes, which is sooner found here than by a call of a function for long ones.
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    a.iter().zip(b).all(|(a, b)| a == b)
+}
+
+/// Whether the text fits a pattern that begins and ends with a star.
+fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut p, mut t) = (0, 0);
+    // Where to resume after a mismatch: behind the last star, and the text it has swallowed up to.
+    let mut retry = (0, 0);
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                retry = (p + 1, t);
                 p += 1;
-            } else if p < pattern.len() && pattern[p] == text[t] {
-                (p, t) = (p + 1, t + 1);
-            } else if let Some((after_star, swallowed)) = retry {
-                retry = Some((after_star, swallowed + 1));
-                (p, t) = (after_star, swallowed + 1);
-            } else {
-                return false;
+            }
+            Some(byte) if *byte == text[t] => (p, t) = (p + 1, t + 1),
+            // The last star swallows all that is left.
+            None => return true,
+            Some(_) => {
+                retry.1 += 1;
+                (p, t) = retry;
             }
         }
-        pattern[p..].iter().all(|&byte| byte == b'*')
     }
+    pattern[p..].iter().all(|&byte| byte == b'*')
 }
 
 /// One test of one field.
@@ -116,8 +137,25 @@ impl Test {
             // A test for absence may stand among others.
             (Self::AnyOf(tests), field) => tests.iter().map(|test| test.of(field)).fold(Truth::False, or),
             (_, Field::Absent) => Truth::Unknown,
-            (test, Field::List(items)) => items.iter().any(|item| test.holds(item)).into(),
-            (test, field) => test.holds(field).into(),
+            (test, field) => test.agrees(field).into(),
+        }
+    }
+
+    /// The same over a field of which there is nothing more to know: a missing one fails a test and
+    /// passes the `not` of one.
+    fn decided(&self, field: &Field<'_>) -> bool {
+        match self {
+            Self::Not(inner) => !inner.decided(field),
+            Self::AnyOf(tests) => tests.iter().any(|test| test.decided(field)),
+            Self::Exists(wanted) => *wanted != matches!(field, Field::Absent),
+            test => test.agrees(field),
+        }
+    }
+
+    fn agrees(&self, field: &Field<'_>) -> bool {
+        match field {
+            Field::List(items) => items.iter().any(|item| self.holds(item)),
+            field => self.holds(field),
         }
     }
 
@@ -164,20 +202,14 @@ impl Matcher {
     /// Whether an event matches. An event is all there is to know of itself, so a missing field
     /// is not unknown: it fails a test and passes the `not` of one.
     pub fn matches(&self, fields: &[Field<'_>]) -> bool {
-        self.0.iter().all(|(key, test)| decided(test, &fields[usize::from(key.0)]))
-    }
-}
-
-fn decided(test: &Test, field: &Field<'_>) -> bool {
-    match test {
-        Test::Not(inner) => !decided(inner, field),
-        Test::AnyOf(tests) => tests.iter().any(|test| decided(test, field)),
-        test => test.of(field) == Truth::True,
+        self.0.iter().all(|(key, test)| test.decided(&fields[usize::from(key.0)]))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -192,8 +224,30 @@ mod tests {
             ("a*b*c", "a-c-b", false),
             ("*", "", true),
             ("/Pricing", "/pricing", false),
+            ("ab*ba", "aba", false),
+            ("ab*ba", "abba", true),
+            ("**", "", true),
+            ("/*/pricing*", "/de/pricing/x", true),
+            ("/*/pricing*", "/pricing", false),
+            ("*a*", "", false),
+            ("*a**b*", "xaxxbx", true),
+            ("*a*b*", "ba", false),
         ] {
             assert_eq!(Glob::new(pattern).matches(text), expected, "{pattern} on {text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_glob_fits_what_its_definition_says(pattern in "[ab*]{0,7}", text in "[ab]{0,9}") {
+            fn fits(pattern: &str, text: &str) -> bool {
+                match pattern.split_at_checked(1) {
+                    None => text.is_empty(),
+                    Some(("*", rest)) => (0..=text.len()).any(|swallowed| fits(rest, &text[swallowed..])),
+                    Some((byte, rest)) => text.strip_prefix(byte).is_some_and(|text| fits(rest, text)),
+                }
+            }
+            prop_assert_eq!(Glob::new(&pattern).matches(&text), fits(&pattern, &text));
         }
     }
 

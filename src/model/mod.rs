@@ -2,6 +2,7 @@
 //! constructors. Uses nothing else of the crate, and knows no clock, no Kafka and no file format.
 
 mod change;
+mod dispatch;
 mod event;
 mod matching;
 mod rule;
@@ -9,6 +10,7 @@ mod scoring;
 mod time;
 
 pub use change::{Cause, Change, FitScore, Op, Reason, SegmentSince, Standing, TierGained, Transition};
+pub use dispatch::Dispatch;
 pub use event::{Attributes, Event, EventId, Facts, Hit, PersonId};
 pub use matching::{Field, Glob, KeyId, Matcher, Test, Truth};
 pub use rule::{Leaf, Rule};

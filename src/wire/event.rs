@@ -16,7 +16,8 @@ use super::{
     url::Url,
 };
 use crate::model::{
-    DistinctId, Event, EventId, Field, Hit, KeyId, Model, PersonId, Scoring, SignalId, Span, Timestamp,
+    Dispatch, DistinctId, Event, EventId, Field, Hit, KeyId, Matcher, Model, PersonId, Scoring, SignalId, Span,
+    Timestamp,
 };
 
 /// A record of an event or account topic, or a line of a file.
@@ -173,8 +174,25 @@ struct Plan {
     /// Slot of `url`, if any key is derived from it.
     url: Option<usize>,
     derived: Vec<(usize, UrlPart)>,
+    /// What can hold of an event of each type: the model's `ignore` first, then its signals.
+    rules: Dispatch<Rule>,
     /// The distinct sets of each signal, with the field that they count.
     distinct: Vec<Vec<(DistinctId, KeyId)>>,
+}
+
+/// What holds of an event that matches.
+#[derive(Clone, Copy, Debug)]
+enum Rule {
+    Ignore,
+    Signal(SignalId),
+}
+
+fn rules(model: &Model) -> Dispatch<Rule> {
+    let kind = model.event_keys().iter().position(|key| **key == *"type").map(|slot| KeyId(slot as u16));
+    let ignore = model.ignore().iter().map(|matcher| (Rule::Ignore, matcher));
+    let signals = model.signals().iter().enumerate();
+    let signals = signals.map(|(id, signal)| (Rule::Signal(SignalId(id as u8)), &signal.matcher));
+    Dispatch::new(kind, &ignore.chain(signals).collect::<Vec<_>>())
 }
 
 impl Plan {
@@ -192,6 +210,7 @@ impl Plan {
         Self {
             head,
             url: url.first().map(|name| wanted.slot(name)),
+            rules: rules(&model),
             model,
             person_key,
             max_future_skew,
@@ -210,17 +229,11 @@ impl Plan {
         self.wanted.read(record.value, fields)?;
         let [id, kind, account, time] = self.head.map(|slot| &fields[slot]);
         let id = EventId(xxh3_64(required(id, "id")?.as_bytes()));
-        required(kind, "type")?;
+        let rules = self.rules.candidates(required(kind, "type")?);
         let time = self.time(required(time, "time")?, record.recorded)?;
         let account = account_of(account, record.key)?;
         self.derive(fields)?;
-        hits.clear();
-        let ignored = if self.model.ignore().iter().any(|matcher| matcher.matches(fields)) {
-            Some(Ignored::Rule)
-        } else {
-            self.collect(record, fields, hits)?;
-            hits.is_empty().then_some(Ignored::NoSignal)
-        };
+        let ignored = self.collect(rules, record, fields, hits)?;
         Ok(Head { id, time, recorded: record.recorded.unwrap_or(time), account, ignored })
     }
 
@@ -270,21 +283,40 @@ impl Plan {
         }
     }
 
-    /// Collects what the event means to each signal.
-    fn collect(&self, record: &RawRecord<'_>, fields: &[Field<'_>], hits: &mut Vec<Hit>) -> Result<(), Rejected> {
-        for (id, signal) in self.model.signals().iter().enumerate() {
-            if !signal.matcher.matches(fields) {
-                continue;
+    /// Collects what the event means to each signal, or says why it means nothing.
+    fn collect(
+        &self,
+        rules: &[(Rule, Matcher)],
+        record: &RawRecord<'_>,
+        fields: &[Field<'_>],
+        hits: &mut Vec<Hit>,
+    ) -> Result<Option<Ignored>, Rejected> {
+        hits.clear();
+        for (rule, _) in rules.iter().filter(|(_, matcher)| matcher.matches(fields)) {
+            match rule {
+                Rule::Ignore => return Ok(Some(Ignored::Rule)),
+                Rule::Signal(signal) => self.hit(*signal, record, fields, hits)?,
             }
-            let signal_id = SignalId(id as u8);
-            hits.push(Hit::Count(signal_id));
-            if let Scoring::Level { field, .. } = signal.scoring {
-                let level = level_of(&fields[usize::from(field.0)]);
-                hits.push(Hit::Level(signal_id, level.ok_or_else(|| self.unknown_level(record, field, &signal.name))?));
-            }
-            for (set, field) in &self.distinct[id] {
-                self.see(*set, &fields[usize::from(field.0)], hits);
-            }
+        }
+        Ok(hits.is_empty().then_some(Ignored::NoSignal))
+    }
+
+    /// Adds what the event means to a signal that it matches.
+    fn hit(
+        &self,
+        id: SignalId,
+        record: &RawRecord<'_>,
+        fields: &[Field<'_>],
+        hits: &mut Vec<Hit>,
+    ) -> Result<(), Rejected> {
+        hits.push(Hit::Count(id));
+        let signal = self.model.signal(id);
+        if let Scoring::Level { field, .. } = signal.scoring {
+            let level = level_of(&fields[usize::from(field.0)]);
+            hits.push(Hit::Level(id, level.ok_or_else(|| self.unknown_level(record, field, &signal.name))?));
+        }
+        for (set, field) in &self.distinct[usize::from(id.0)] {
+            self.see(*set, &fields[usize::from(field.0)], hits);
         }
         Ok(())
     }

@@ -6,28 +6,29 @@ use std::borrow::Cow;
 /// A URL taken apart; nothing is decoded yet.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Url<'a> {
-    host: Option<&'a str>,
+    /// User, host and port.
+    authority: Option<&'a str>,
     path: &'a str,
-    query: &'a str,
+    /// Query and fragment, each with the sign that begins it.
+    tail: &'a str,
 }
 
 impl<'a> Url<'a> {
     /// Takes `https://user@host:port/path?query#fragment` apart; also `//host/path` and `/path`.
     pub fn split(url: &'a str) -> Self {
-        let url = url.split_once('#').map_or(url, |(url, _)| url);
-        let (url, query) = url.split_once('?').unwrap_or((url, ""));
+        let (url, tail) = split_before(url, |byte| matches!(byte, b'?' | b'#'));
         match after_scheme(url) {
-            None => Self { host: None, path: url, query },
+            None => Self { authority: None, path: url, tail },
             Some(rest) => {
-                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                Self { host: Some(host(authority)), path: if path.is_empty() { "/" } else { path }, query }
+                let (authority, path) = split_before(rest, |byte| byte == b'/');
+                Self { authority: Some(authority), path: if path.is_empty() { "/" } else { path }, tail }
             }
         }
     }
 
     /// The host in lower case, without user and port.
     pub fn host(&self) -> Option<Cow<'a, str>> {
-        let host = self.host.filter(|host| !host.is_empty())?;
+        let host = self.authority.map(host).filter(|host| !host.is_empty())?;
         let lower = !host.bytes().any(|byte| byte.is_ascii_uppercase());
         Some(if lower { Cow::Borrowed(host) } else { Cow::Owned(host.to_ascii_lowercase()) })
     }
@@ -39,20 +40,20 @@ impl<'a> Url<'a> {
 
     /// The decoded value of the first query parameter of this name.
     pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
-        let mut pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let (query, _) = split_before(self.tail.strip_prefix('?')?, |byte| byte == b'#');
+        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(key, _)| *key == name || decode(key) == name).map(|(_, value)| decode(value))
     }
 }
 
+/// Splits before the first byte of a kind, one of ASCII.
+fn split_before(text: &str, is_border: impl Fn(u8) -> bool) -> (&str, &str) {
+    text.split_at(text.bytes().position(is_border).unwrap_or(text.len()))
+}
+
 fn after_scheme(url: &str) -> Option<&str> {
-    let (scheme, rest) = url.split_once("//")?;
-    match scheme.strip_suffix(':') {
-        None => scheme.is_empty().then_some(rest),
-        Some(scheme) => {
-            let letters = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
-            (!scheme.is_empty() && scheme.bytes().all(letters)).then_some(rest)
-        }
-    }
+    let (scheme, rest) = split_before(url, |byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)));
+    rest.strip_prefix(if scheme.is_empty() { "//" } else { "://" })
 }
 
 fn host(authority: &str) -> &str {
