@@ -298,6 +298,16 @@ impl Engine {
         }
     }
 
+    /// The accounts of which something was published, and the sequence of the last.
+    pub fn published(&self) -> impl Iterator<Item = (&str, i64)> {
+        PageId::all().flat_map(move |page| {
+            let accounts = self.pages[usize::from(page.0)].accounts().iter().enumerate();
+            accounts
+                .map(move |(at, account)| (account.name(), self.last_published(page, at).0))
+                .filter(|(_, last)| *last > 0)
+        })
+    }
+
     fn tier_named(&self, name: &str) -> Option<TierId> {
         let at = self.model.tiers().iter().position(|tier| *tier.name == *name);
         at.map(|at| TierId(at as u8))

@@ -161,13 +161,13 @@ impl<R: TableReader> Restore<R> {
 
     /// Reads on for about `wait`. Returns whether the tables are complete and taken in.
     pub fn advance(&mut self, owned: &mut Owned, wait: Duration) -> Result<bool, LogError> {
-        let Self { reader, remaps, standings, records, .. } = self;
+        let Self { reader, first_start, remaps, standings, records, .. } = self;
         let mut fault = None;
         let restoring = reader.read(wait, &mut |table, key, value| {
             *records += 1;
             drill::reach(Point::MidRestore);
             let taken = match table {
-                Table::State => take_page(owned, remaps, key, value),
+                Table::State => take_page(owned, *first_start, remaps, key, value),
                 Table::Standings => take_standing(owned.partition, standings, key, value),
             };
             if let Err(error) = taken {
@@ -193,10 +193,27 @@ impl<R: TableReader> Restore<R> {
                  empty state and standings topics"
             )));
         }
+        self.check_standings(owned)?;
         for standing in self.standings.values() {
             owned.engine.load_standing(standing);
         }
         self.standings = HashMap::new();
+        Ok(())
+    }
+
+    /// What was published of an account stands in the standings topic, or was withdrawn together with
+    /// the account's page: a page is never ahead of it.
+    fn check_standings(&self, owned: &Owned) -> Result<(), LogError> {
+        let known = |name: &str| self.standings.get(name).map_or(0, |standing| standing.sequence);
+        let behind = owned.engine.published().filter(|(name, sequence)| known(name) < *sequence).count();
+        if behind > 0 {
+            return Err(LogError::Refused(format!(
+                "partition {}: the standings topic lacks the last standing of {behind} accounts that the state topic \
+                 knows: it was deleted, truncated or belongs to another cluster. Restore it, or start afresh with \
+                 another group and empty state and standings topics",
+                owned.partition.0
+            )));
+        }
         Ok(())
     }
 
@@ -222,6 +239,7 @@ pub fn check_pages(owned: &Owned, checkpoint: Option<&Checkpoint>) -> Result<(),
 
 fn take_page(
     owned: &mut Owned,
+    first_start: bool,
     remaps: &mut Vec<Arc<Remap>>,
     key: &[u8],
     value: Option<&[u8]>,
@@ -237,7 +255,7 @@ fn take_page(
     if header.partition != owned.partition.0 {
         return Err(refuse(&format!("it holds the accounts of partition {}", header.partition)));
     }
-    let positions = positions_of(&header, owned).map_err(|error| refuse(&error))?;
+    let positions = positions_of(&header, owned, first_start).map_err(|error| refuse(&error))?;
     if header.part == 0 {
         owned.engine.clear_page(header.page);
     } else if !owned.holds_page_at(header.page, &positions) {
@@ -258,17 +276,29 @@ fn take_page(
     Ok(())
 }
 
-fn positions_of(header: &PageHeader, owned: &Owned) -> Result<Positions, String> {
+/// The positions that a page reflects. On the first start there must be no page: that is said when
+/// all are read.
+fn positions_of(header: &PageHeader, owned: &Owned, first_start: bool) -> Result<Positions, String> {
+    let ours = |topic: &Arc<str>| owned.inputs().0.iter().any(|(name, _)| name == topic);
+    if !header.positions.iter().any(|(topic, _)| ours(topic)) {
+        let theirs: Vec<&str> = header.positions.iter().map(|(topic, _)| &**topic).collect();
+        return Err(format!(
+            "the page reflects the topics {}, and none of those that are configured: it is the state of another \
+             service. Configure a state topic of its own for each",
+            theirs.join(", ")
+        ));
+    }
     let position = |input: InputId| {
         let name = owned.inputs().name(input);
         let known = header.positions.iter().find(|(topic, _)| topic == name);
         // A topic that the page does not know yet is read from its start.
         let position = known.map_or(Offset(0), |(_, offset)| Offset(*offset));
         let committed = owned.committed()[usize::from(input.0)];
-        if position > committed {
+        if position > committed && !first_start {
             return Err(format!(
-                "the page reflects topic {name} up to offset {}, but the group has committed {}: the offsets were \
-                 moved back. Restore them, or start afresh with another group and empty state and standings topics",
+                "the page reflects topic {name} up to offset {}, but the group's committed offset is {}: it was moved \
+                 back, or deleted, as happens when the topic is created anew. Restore the offsets, or start afresh \
+                 with another group and empty state and standings topics",
                 position.0, committed.0
             ));
         }
@@ -319,29 +349,31 @@ mod tests {
     };
 
     /// One page that holds `acme.com`, written under another number or for another partition.
-    fn stored(page: PageId, partition: i32) -> Vec<u8> {
+    fn stored(page: PageId, partition: i32, input: &str) -> Vec<u8> {
         let mut engine = Engine::new(model(), GRACE);
         let time = Timestamp::from_millis(1_795_000_000_000);
         let event = Event { id: EventId(1), account: "acme.com", time, recorded: time, hits: &[] };
         engine.apply(&event, Mode::Live, time, &mut Step::default());
         let images = engine.images(page_of(account_hash("acme.com")));
-        page::encode(page, partition, &[("intent.events".into(), 0)], &engine.schema(), images, usize::MAX).remove(0)
+        page::encode(page, partition, &[(input.into(), 0)], &engine.schema(), images, usize::MAX).remove(0)
     }
 
     fn take(bytes: &[u8]) -> Result<(), String> {
         let nowhere: Positions = vec![Offset(0), Offset(0)].into();
         let start = Start { from: nowhere.clone(), committed: nowhere, checkpoint: None, metadata: Vec::new() };
         let mut owned = Owned::new(Partition(3), model(), GRACE, inputs(), start);
-        take_page(&mut owned, &mut Vec::new(), b"9", Some(bytes)).map_err(|error| error.to_string())
+        take_page(&mut owned, false, &mut Vec::new(), b"9", Some(bytes)).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_page_is_taken_in_where_it_belongs_and_nowhere_else() {
         let home = page_of(account_hash("acme.com"));
-        assert_eq!(take(&stored(home, 3)), Ok(()));
-        let stray = take(&stored(home, 4)).unwrap_err();
+        assert_eq!(take(&stored(home, 3, "intent.events")), Ok(()));
+        let stray = take(&stored(home, 4, "intent.events")).unwrap_err();
         assert!(stray.contains("partition 3, key 9: it holds the accounts of partition 4"), "{stray}");
-        let moved = take(&stored(PageId(home.0 ^ 1), 3)).unwrap_err();
+        let moved = take(&stored(PageId(home.0 ^ 1), 3, "intent.events")).unwrap_err();
         assert!(moved.contains("account acme.com belongs on another page"), "{moved}");
+        let foreign = take(&stored(home, 3, "other.events")).unwrap_err();
+        assert!(foreign.contains("reflects the topics other.events, and none of those"), "{foreign}");
     }
 }

@@ -5,7 +5,7 @@
 //! magic "TMPG"  u16 version  u16 page  u16 part  u16 parts  i32 partition
 //! u16 count, { text input, i64 position }       the records that the page reflects end here
 //! text digest, { u16 count, text* } x 3         names of slots, tiers, facts
-//! u32 count, { text name, i64 settled, u8 tier (255 none), u8 ids, u16 words, u64* }
+//! u32 count, { text name, i64 settled, u8 tier (255 none), u8 ids, u32 words, u64* }
 //! u64 checksum                                  xxh3 of all before it
 //! ```
 //! A page above the record size limit is split into parts that are written together; the first
@@ -104,7 +104,7 @@ impl Part {
         put_text(&mut self.bytes, account.name);
         self.bytes.extend(account.settled.millis().to_le_bytes());
         self.bytes.extend([account.tier.unwrap_or(NO_TIER), account.ids]);
-        self.bytes.extend((account.words.len() as u16).to_le_bytes());
+        self.bytes.extend((account.words.len() as u32).to_le_bytes());
         for word in account.words.iter() {
             self.bytes.extend(word.to_le_bytes());
         }
@@ -121,7 +121,7 @@ impl Part {
 }
 
 fn encoded_len(account: &AccountImage<'_>) -> usize {
-    2 + account.name.len() + 8 + 2 + 2 + account.words.len() * 8
+    2 + account.name.len() + 8 + 2 + 4 + account.words.len() * 8
 }
 
 fn put_header(out: &mut Vec<u8>, page: PageId, partition: i32, positions: &[(Arc<str>, i64)], schema: &Schema) {
@@ -201,8 +201,8 @@ impl<'a> PagePart<'a> {
         let name = self.reader.text()?;
         let settled = Timestamp::from_millis(self.reader.i64()?);
         let [tier, ids] = self.reader.array()?;
-        let count = usize::from(self.reader.u16()?);
-        let words = self.reader.take(count * 8)?;
+        let count = self.reader.u32()? as usize;
+        let words = self.reader.take(count.saturating_mul(8))?;
         if usize::from(ids) > count {
             return Err(PageError::Contents("an account has more event ids than words"));
         }

@@ -34,7 +34,7 @@ const MISTAKES: &[Mistake] = &[
         name: "offsets-deleted",
         make: |load| topics::delete_group(load.deployment.broker(), load.deployment.group()),
         code: 65,
-        says: &["committed", "start afresh with another group"],
+        says: &["the group has no committed offsets", "start afresh with"],
     },
     Mistake {
         name: "state-deleted",
@@ -49,6 +49,12 @@ const MISTAKES: &[Mistake] = &[
         says: &["the state topic holds 0 pages", "were stored"],
     },
     Mistake {
+        name: "standings-created-anew",
+        make: |load| recreate(load, "standings"),
+        code: 65,
+        says: &["the standings topic lacks the last standing of"],
+    },
+    Mistake {
         name: "events-deleted",
         make: |load| topics::delete(load.deployment.broker(), &[&load.deployment.topic("events")]),
         code: 78,
@@ -59,7 +65,7 @@ const MISTAKES: &[Mistake] = &[
         make: recreate_events,
         code: 65,
         // The broker has deleted the offsets with the topic.
-        says: &["the page reflects topic", "but the group has committed 0"],
+        says: &["the page reflects topic", "committed offset is 0"],
     },
     Mistake {
         name: "partitions-added",

@@ -4,9 +4,12 @@ use super::{
     MemoryLog,
     transactions::{Producer, Refusal, Request},
 };
-use crate::log::{
-    LogError, Output, Progress,
-    protocol::{Attempt, Failure},
+use crate::{
+    drill::{self, Rule},
+    log::{
+        LogError, Output, Progress,
+        protocol::{Attempt, Failure, Remedy},
+    },
 };
 
 /// The steps of a commit.
@@ -141,7 +144,7 @@ impl<'a> MemoryAttempt<'a> {
 
 fn died() -> Failure {
     let error = LogError::Refused(DIED.into());
-    Failure { remedy: crate::log::protocol::Remedy::Replace, error }
+    Failure { remedy: Remedy::Replace, error }
 }
 
 impl Attempt for MemoryAttempt<'_> {
@@ -163,7 +166,7 @@ impl Attempt for MemoryAttempt<'_> {
 
     fn prove(&mut self, _progress: &[Progress]) -> Result<Option<u64>, Failure> {
         self.step(Step::Prove, Vec::new())?;
-        let broken = crate::drill::breaks(crate::drill::Rule::HeedLostAssignment);
+        let broken = drill::breaks(Rule::HeedLostAssignment);
         match self.log.generation {
             None if !broken => Err(Failure::abort("this worker is no member of the group any more")),
             generation => Ok(generation),
