@@ -1,6 +1,8 @@
 //! Which rules can hold of a record, told by one field that most rules test for fixed texts.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
 
 use super::{KeyId, Matcher, Test};
 

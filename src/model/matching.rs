@@ -50,14 +50,32 @@ impl std::ops::Not for Truth {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Glob {
     pattern: Box<str>,
-    /// Where the first and the last star are, if there is one.
-    stars: Option<(usize, usize)>,
+    /// What comes before the first star, or all there is.
+    head: Box<[u8]>,
+    stars: Stars,
+}
+
+/// What follows the head of a pattern.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Stars {
+    /// Nothing: the pattern is a fixed text.
+    None,
+    /// One star, at the end.
+    Last,
+    /// All from the first star on.
+    More(Box<[u8]>),
 }
 
 impl Glob {
     /// Every text is a pattern.
     pub fn new(pattern: &str) -> Self {
-        Self { pattern: pattern.into(), stars: pattern.find('*').zip(pattern.rfind('*')) }
+        let (head, rest) = pattern.split_at(pattern.find('*').unwrap_or(pattern.len()));
+        let stars = match rest {
+            "" => Stars::None,
+            "*" => Stars::Last,
+            more => Stars::More(more.as_bytes().into()),
+        };
+        Self { pattern: pattern.into(), head: head.as_bytes().into(), stars }
     }
 
     /// The text it was made from.
@@ -67,29 +85,25 @@ impl Glob {
 
     /// The only text that fits, of a pattern without stars.
     pub fn fixed(&self) -> Option<&str> {
-        self.stars.is_none().then_some(&*self.pattern)
+        (self.stars == Stars::None).then_some(&*self.pattern)
     }
 
     /// Whether the whole of `text` fits the pattern. Linear in both lengths, but for the classic
-    /// one-star backtrack between several stars, which is bounded by their product.
+    /// one-star backtrack, which is bounded by their product.
     pub fn matches(&self, text: &str) -> bool {
-        let (pattern, text) = (self.pattern.as_bytes(), text.as_bytes());
-        let Some((first, last)) = self.stars else { return pattern == text };
-        let (head, tail) = (&pattern[..first], &pattern[last + 1..]);
-        let Some(run) = text.len().checked_sub(head.len() + tail.len()) else { return false };
-        let (start, rest) = text.split_at(head.len());
-        let (between, end) = rest.split_at(run);
-        equal(head, start) && equal(tail, end) && (first == last || fits(&pattern[first..=last], between))
+        let Some((start, rest)) = text.as_bytes().split_at_checked(self.head.len()) else { return false };
+        // Texts that differ nearly always do so within a few bytes: sooner found by a loop than by a
+        // call of a function for long ones.
+        start.iter().zip(&self.head).all(|(a, b)| a == b)
+            && match &self.stars {
+                Stars::None => rest.is_empty(),
+                Stars::Last => true,
+                Stars::More(pattern) => fits(pattern, rest),
+            }
     }
 }
 
-/// Whether two texts of one length are equal. Those that differ nearly always do so within a few
-/// bytes, which is sooner found here than by a call of a function for long ones.
-fn equal(a: &[u8], b: &[u8]) -> bool {
-    a.iter().zip(b).all(|(a, b)| a == b)
-}
-
-/// Whether the text fits a pattern that begins and ends with a star.
+/// Whether the text fits a pattern that begins with a star.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to resume after a mismatch: behind the last star, and the text it has swallowed up to.
@@ -97,13 +111,11 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
     while t < text.len() {
         match pattern.get(p) {
             Some(b'*') => {
-                retry = (p + 1, t);
                 p += 1;
+                retry = (p, t);
             }
             Some(byte) if *byte == text[t] => (p, t) = (p + 1, t + 1),
-            // The last star swallows all that is left.
-            None => return true,
-            Some(_) => {
+            _ => {
                 retry.1 += 1;
                 (p, t) = retry;
             }

@@ -1,8 +1,6 @@
 //! The fields of a JSON record that the model asks for; everything else is skipped unread.
 
-use std::borrow::Cow;
-
-use hashbrown::HashMap;
+use std::{borrow::Cow, mem};
 
 use super::{
     dead_letter::{Fault, Rejected},
@@ -26,7 +24,8 @@ pub const MAX_ACCOUNT_BYTES: usize = 256;
 /// second slot for each key of the model follows, for the property of that name.
 #[derive(Debug)]
 pub struct Wanted {
-    places: HashMap<Box<str>, Place>,
+    /// Names and their places, by the length of the name: few are left to compare.
+    places: Vec<Vec<(Box<str>, Place)>>,
     /// Number of slots of the top level.
     slots: usize,
     /// Number of slots of the properties.
@@ -44,21 +43,29 @@ enum Place {
 impl Wanted {
     /// Wants the keys of the model and `fixed` names.
     pub fn new(keys: &Keys, fixed: &[&str], properties: bool) -> Self {
-        let mut places = HashMap::new();
+        let mut wanted = Self { places: Vec::new(), slots: 0, properties: if properties { keys.len() } else { 0 } };
         for name in keys.iter().map(|key| &**key).chain(fixed.iter().copied()) {
-            let next = Place::Slot(places.len());
-            places.entry(Box::from(name)).or_insert(next);
+            wanted.slots += usize::from(wanted.want(name, Place::Slot(wanted.slots)));
         }
-        let slots = places.len();
         if properties {
-            places.entry("properties".into()).or_insert(Place::Properties);
+            wanted.want("properties", Place::Properties);
         }
-        Self { places, slots, properties: if properties { keys.len() } else { 0 } }
+        wanted
+    }
+
+    /// Whether the name was not wanted before.
+    fn want(&mut self, name: &str, place: Place) -> bool {
+        let is_new = self.place(name.as_bytes()) == Place::Nowhere;
+        if is_new {
+            self.places.resize_with(self.places.len().max(name.len() + 1), Vec::new);
+            self.places[name.len()].push((name.into(), place));
+        }
+        is_new
     }
 
     /// The slot of a top-level field that is wanted.
     pub fn slot(&self, name: &str) -> usize {
-        match self.place(name) {
+        match self.place(name.as_bytes()) {
             Place::Slot(slot) => slot,
             Place::Properties | Place::Nowhere => panic!("`{name}` is not wanted"),
         }
@@ -81,8 +88,10 @@ impl Wanted {
         any::read(self, text, fields)
     }
 
-    fn place(&self, name: &str) -> Place {
-        self.places.get(name).copied().unwrap_or(Place::Nowhere)
+    fn place(&self, name: &[u8]) -> Place {
+        let mut alike = self.places.get(name.len()).into_iter().flatten();
+        let found = alike.find(|(wanted, _)| wanted.bytes().eq(name.iter().copied()));
+        found.map_or(Place::Nowhere, |(_, place)| *place)
     }
 
     /// Where, among the slots of the properties, a property goes whose name has this place at the top level.
@@ -96,7 +105,7 @@ impl Wanted {
     /// The slots of the properties, without what earlier `properties` of the record had.
     fn emptied_properties<'f, 'r>(&self, fields: &'f mut [Field<'r>]) -> &'f mut [Field<'r>] {
         let properties = &mut fields[self.slots..];
-        properties.fill(Field::Absent);
+        properties.iter_mut().for_each(|slot| put(slot, Field::Absent));
         properties
     }
 }
@@ -114,8 +123,24 @@ fn text_of(value: Option<&[u8]>) -> Result<&str, Rejected> {
 
 /// The emptied buffer, fit for other borrows: collecting in place keeps the memory.
 pub fn emptied<'new>(mut fields: Vec<Field<'_>>) -> Vec<Field<'new>> {
-    fields.clear();
+    while let Some(field) = fields.pop() {
+        discard(field);
+    }
     fields.into_iter().map_while(|_| None).collect()
+}
+
+/// Puts a field into a slot.
+fn put<'r>(slot: &mut Field<'r>, field: Field<'r>) {
+    discard(mem::replace(slot, field));
+}
+
+/// Drops a field. That is a call, as a list drops fields in turn, and nearly always for nothing: it is
+/// saved where there is nothing to free.
+fn discard(field: Field<'_>) {
+    match field {
+        Field::Text(Cow::Owned(_)) | Field::List(_) => drop(field),
+        borrowed => mem::forget(borrowed),
+    }
 }
 
 /// The account that the field `account` names, if the record has one. Taken as it is.

@@ -73,7 +73,7 @@ impl Visitor<'_> for Name<'_> {
         f.write_str("a name")
     }
     fn visit_str<E: Error>(self, name: &str) -> Result<Place, E> {
-        Ok(self.0.place(name))
+        Ok(self.0.place(name.as_bytes()))
     }
 }
 

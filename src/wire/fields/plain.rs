@@ -5,9 +5,9 @@
 //! read. Of any other, and of whatever is not sound, nothing is said but that it is not plain: the
 //! careful way comes after, and also finds the words for what is wrong.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
-use super::{Place, Wanted};
+use super::{Place, Wanted, put};
 use crate::model::Field;
 
 /// The deepest nesting within a field. What lies deeper is legal JSON up to a limit that is not ours.
@@ -26,7 +26,7 @@ pub fn read<'r>(wanted: &Wanted, text: &'r str, fields: &mut [Field<'r>]) -> Opt
     let mut plain = Plain::new(text)?;
     plain.object(|plain, name| {
         match wanted.place(name) {
-            Place::Slot(slot) => fields[slot] = plain.value()?,
+            Place::Slot(slot) => put(&mut fields[slot], plain.value()?),
             Place::Properties => plain.properties(wanted, wanted.emptied_properties(fields))?,
             Place::Nowhere => plain.skip(MAX_DEPTH)?,
         }
@@ -79,13 +79,13 @@ impl<'r> Plain<'r> {
 
     /// Reads an object; `member` is given each name, and reads the value.
     #[inline]
-    fn object(&mut self, mut member: impl FnMut(&mut Self, &'r str) -> Option<()>) -> Option<()> {
+    fn object(&mut self, mut member: impl FnMut(&mut Self, &'r [u8]) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         if self.take(b'}') {
             return Some(());
         }
         loop {
-            let name = self.string()?;
+            let name = &self.text.as_bytes()[self.string()?];
             self.expect(b':')?;
             member(self, name)?;
             if !self.take(b',') {
@@ -114,7 +114,7 @@ impl<'r> Plain<'r> {
         }
         self.object(|plain, name| {
             match wanted.slot_of_property(wanted.place(name)) {
-                Some(slot) => fields[slot] = plain.value()?,
+                Some(slot) => put(&mut fields[slot], plain.value()?),
                 None => plain.skip(MAX_DEPTH)?,
             }
             Some(())
@@ -138,7 +138,7 @@ impl<'r> Plain<'r> {
     #[inline]
     fn item(&mut self) -> Option<Field<'r>> {
         match self.peek()? {
-            b'"' => self.string().map(|text| Field::Text(Cow::Borrowed(text))),
+            b'"' => self.string().and_then(|range| self.text.get(range)).map(|text| Field::Text(Cow::Borrowed(text))),
             b'{' | b'[' => self.skip(MAX_DEPTH).map(|()| Field::Other),
             b't' => self.word("true").map(|()| Field::Bool(true)),
             b'f' => self.word("false").map(|()| Field::Bool(false)),
@@ -166,13 +166,14 @@ impl<'r> Plain<'r> {
         }
     }
 
+    /// Goes past a string, and says where its text is.
     #[inline]
-    fn string(&mut self) -> Option<&'r str> {
+    fn string(&mut self) -> Option<Range<usize>> {
         self.expect(b'"')?;
-        let length = length_to_quote(&self.text.as_bytes()[self.at..])?;
-        let text = self.text.get(self.at..self.at + length)?;
-        self.at += length + 1;
-        Some(text)
+        let start = self.at;
+        let end = start + length_to_quote(self.text.as_bytes().get(start..)?)?;
+        self.at = end + 1;
+        Some(start..end)
     }
 
     fn word(&mut self, word: &str) -> Option<()> {
