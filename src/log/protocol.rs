@@ -74,11 +74,10 @@ pub struct Ended {
 /// Writes and commits, or takes back what was written.
 pub fn carry_out(attempt: &mut impl Attempt, transaction: &Transaction) -> Ended {
     let outcome = write(attempt, transaction);
-    let in_doubt = attempt.in_doubt();
     let producer_kept = match &outcome {
-        Ok(()) => !in_doubt,
+        Ok(()) => !attempt.in_doubt(),
         Err(Failure { remedy: Remedy::Replace, .. }) => false,
-        Err(Failure { remedy: Remedy::Abort, .. }) => attempt.abort() && !in_doubt,
+        Err(Failure { remedy: Remedy::Abort, .. }) => attempt.abort() && !attempt.in_doubt(),
     };
     Ended {
         outcome: outcome.map_err(|failure| failure.error),

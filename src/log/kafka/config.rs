@@ -133,7 +133,11 @@ impl KafkaConfig {
                 ("queue.buffering.max.kbytes", "131072"),
             ],
         );
+        // So that every lost connection is heard of; see `Kind::ConnectionLost`.
+        let debug = self.properties.get("debug").map_or("broker".to_owned(), |given| format!("{given},broker"));
         config
+            .set_log_level(RDKafkaLogLevel::Debug)
+            .set("debug", debug)
             .set("transactional.id", self.transactional_id(worker))
             .set("transaction.timeout.ms", TRANSACTION_TIMEOUT.as_millis().to_string())
             .set("enable.idempotence", "true")

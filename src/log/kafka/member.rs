@@ -100,7 +100,7 @@ impl Member {
                     Some(error) => return Err(error),
                     None => tracing::warn!(target: "kafka", code = ?found.code, "{}", found.text),
                 },
-                Kind::Delivered(_) | Kind::Other => {}
+                Kind::ConnectionLost | Kind::Delivered(_) | Kind::Other => {}
             }
         }
         Ok(())

@@ -53,6 +53,10 @@ impl ProducerContext for Callbacks {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
+/// What the library's log calls a lost connection. It says so of every one only when it is asked to
+/// log what brokers do.
+const CONNECTION_LOST: &str = "FAIL";
+
 fn report_log(level: i32, facility: &str, text: &str) {
     match level {
         // Consumer settings given to a producer and the reverse: the pass-through goes to both.
@@ -145,6 +149,9 @@ pub(super) enum Kind<'a> {
     /// Fate of records that were sent.
     Delivered(Reports<'a>),
     Fault(Fault),
+    /// A connection was lost, with whatever was under way on it. The library opens a new one and
+    /// repeats its requests by itself.
+    ConnectionLost,
     /// Of no further interest; what the library logs has been passed on.
     Other,
 }
@@ -175,10 +182,7 @@ impl Event<'_> {
             bindings::RD_KAFKA_EVENT_DR => Kind::Delivered(Reports { event: self }),
             bindings::RD_KAFKA_EVENT_REBALANCE => self.rebalance(),
             bindings::RD_KAFKA_EVENT_ERROR => self.error(),
-            bindings::RD_KAFKA_EVENT_LOG => {
-                self.pass_on_log();
-                Kind::Other
-            }
+            bindings::RD_KAFKA_EVENT_LOG => self.pass_on_log(),
             _ => Kind::Other,
         }
     }
@@ -242,10 +246,10 @@ impl Event<'_> {
         }
     }
 
-    fn pass_on_log(&self) {
-        if let Some((level, facility, line)) = self.log() {
-            report_log(level, facility.trim(), line.trim());
-        }
+    fn pass_on_log(&self) -> Kind<'_> {
+        let Some((level, facility, line)) = self.log() else { return Kind::Other };
+        report_log(level, facility.trim(), line.trim());
+        if facility.trim() == CONNECTION_LOST { Kind::ConnectionLost } else { Kind::Other }
     }
 
     /// A line of the library's log: its level, what it is about, and its text.

@@ -98,7 +98,7 @@ impl TableReader for KafkaTables {
                     Some(error) => return Err(error),
                     None => tracing::warn!(target: "kafka", code = ?found.code, "{}", found.text),
                 },
-                Kind::Assigned(_) | Kind::Revoked | Kind::Delivered(_) | Kind::Other => {}
+                Kind::ConnectionLost | Kind::Assigned(_) | Kind::Revoked | Kind::Delivered(_) | Kind::Other => {}
             }
         }
         if !self.pending.is_empty() {

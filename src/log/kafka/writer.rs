@@ -160,6 +160,8 @@ struct KafkaAttempt<'a> {
     deadline: Instant,
     /// The first record that the broker did not take.
     undelivered: Option<Failure>,
+    /// A request was repeated, by us or, over a new connection, by the library itself: its first copy
+    /// may still arrive at the broker, and end or alter the next transaction of this producer.
     in_doubt: bool,
 }
 
@@ -216,7 +218,9 @@ impl Attempt for KafkaAttempt<'_> {
 
     fn end(&mut self) -> Result<(), Failure> {
         let producer = self.producer;
-        self.call("committing the transaction", |left| producer.commit_transaction(left))
+        self.call("committing the transaction", |left| producer.commit_transaction(left))?;
+        self.listen();
+        Ok(())
     }
 
     fn abort(&mut self) -> bool {
@@ -230,7 +234,10 @@ impl Attempt for KafkaAttempt<'_> {
         }
         drop(drained);
         match self.call("aborting the transaction", |left| producer.abort_transaction(left)) {
-            Ok(()) => true,
+            Ok(()) => {
+                self.listen();
+                true
+            }
             Err(failure) => {
                 tracing::warn!(target: "kafka", "{}", failure.error);
                 false
@@ -275,9 +282,17 @@ impl<'a> KafkaAttempt<'a> {
         self.deadline.saturating_duration_since(Instant::now())
     }
 
+    /// Takes in what the client has to say once all is done.
+    fn listen(&mut self) {
+        while let Some(event) = self.producer.poll(Duration::ZERO) {
+            self.in_doubt |= matches!(event.kind(), Kind::ConnectionLost);
+        }
+    }
+
     fn take_reports(&mut self, wait: Duration) -> Result<(), Failure> {
         let Some(event) = self.producer.poll(wait) else { return Ok(()) };
         match event.kind() {
+            Kind::ConnectionLost => self.in_doubt = true,
             Kind::Delivered(reports) => {
                 for report in reports {
                     if let Some(code) = report.error() {
