@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// For events to get through again when the broker is back.
-const RETURN_LIMIT: Duration = Duration::from_secs(60);
+const RETURN_LIMIT: Duration = Duration::from_secs(180);
 /// Longer than two sweeps over the pages of state.
 const QUIET: Duration = Duration::from_secs(3);
 
