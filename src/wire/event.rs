@@ -268,7 +268,7 @@ impl Plan {
             }
         }
         for key in 0..self.model.event_keys().len() {
-            if fields[key] == Field::Absent {
+            if matches!(fields[key], Field::Absent) {
                 fields.swap(key, self.wanted.property_slot(key));
             }
         }
@@ -277,7 +277,7 @@ impl Plan {
 
     fn fill<'r>(&self, fields: &mut [Field<'r>], value: impl Fn(&UrlPart) -> Option<Cow<'r, str>>) {
         for (slot, part) in &self.derived {
-            if fields[*slot] == Field::Absent {
+            if matches!(fields[*slot], Field::Absent) {
                 fields[*slot] = value(part).map_or(Field::Absent, Field::Text);
             }
         }

@@ -123,19 +123,19 @@ fn text_of(value: Option<&[u8]>) -> Result<&str, Rejected> {
 
 /// The emptied buffer, fit for other borrows: collecting in place keeps the memory.
 pub fn emptied<'new>(mut fields: Vec<Field<'_>>) -> Vec<Field<'new>> {
-    while let Some(field) = fields.pop() {
-        discard(field);
-    }
+    fields.drain(..).for_each(discard);
     fields.into_iter().map_while(|_| None).collect()
 }
 
 /// Puts a field into a slot.
+#[inline]
 fn put<'r>(slot: &mut Field<'r>, field: Field<'r>) {
     discard(mem::replace(slot, field));
 }
 
 /// Drops a field. That is a call, as a list drops fields in turn, and nearly always for nothing: it is
 /// saved where there is nothing to free.
+#[inline]
 fn discard(field: Field<'_>) {
     match field {
         Field::Text(Cow::Owned(_)) | Field::List(_) => drop(field),

@@ -122,29 +122,41 @@ impl<'r> Plain<'r> {
     }
 
     /// Reads a value as a field.
+    #[inline]
     fn value(&mut self) -> Option<Field<'r>> {
-        if self.peek()? != b'[' {
-            return self.item();
+        match self.peek()? {
+            b'"' => self.text(),
+            b'[' => self.items(),
+            other => self.item(other),
         }
+    }
+
+    fn items(&mut self) -> Option<Field<'r>> {
         let mut items = Vec::new();
         self.list(|plain| {
-            items.push(plain.item()?);
+            let first = plain.peek()?;
+            items.push(plain.item(first)?);
             Some(())
         })?;
         Some(Field::List(items))
     }
 
-    /// Reads an element of a list as a field. No test looks into a list within a list.
-    #[inline]
-    fn item(&mut self) -> Option<Field<'r>> {
-        match self.peek()? {
-            b'"' => self.string().and_then(|range| self.text.get(range)).map(|text| Field::Text(Cow::Borrowed(text))),
+    /// Reads an element of a list as a field, by its first byte. No test looks into a list within a list.
+    fn item(&mut self, first: u8) -> Option<Field<'r>> {
+        match first {
+            b'"' => self.text(),
             b'{' | b'[' => self.skip(MAX_DEPTH).map(|()| Field::Other),
             b't' => self.word("true").map(|()| Field::Bool(true)),
             b'f' => self.word("false").map(|()| Field::Bool(false)),
             b'n' => self.word("null").map(|()| Field::Absent),
             _ => self.number()?.value().map(Field::Number),
         }
+    }
+
+    #[inline]
+    fn text(&mut self) -> Option<Field<'r>> {
+        let range = self.string()?;
+        self.text.get(range).map(|text| Field::Text(Cow::Borrowed(text)))
     }
 
     /// Goes past a value, nested at most so deep.
