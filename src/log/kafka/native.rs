@@ -53,9 +53,12 @@ impl ProducerContext for Callbacks {
     fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
 }
 
-/// What the library's log calls a lost connection. It says so of every one only when it is asked to
-/// log what brokers do.
-const CONNECTION_LOST: &str = "FAIL";
+/// Whether a line of the library's log says that a connection was lost on which requests may have
+/// been under way. It says so of every one only when it is asked to log what brokers do. It gives up
+/// connections of its own too: to the bootstrap address, once it knows the brokers.
+fn tells_of_lost_connection(facility: &str, line: &str) -> bool {
+    facility.trim() == "FAIL" && line.contains(" in state UP") && !line.contains("(_DESTROY_BROKER)")
+}
 
 fn report_log(level: i32, facility: &str, text: &str) {
     match level {
@@ -249,7 +252,7 @@ impl Event<'_> {
     fn pass_on_log(&self) -> Kind<'_> {
         let Some((level, facility, line)) = self.log() else { return Kind::Other };
         report_log(level, facility.trim(), line.trim());
-        if facility.trim() == CONNECTION_LOST { Kind::ConnectionLost } else { Kind::Other }
+        if tells_of_lost_connection(&facility, &line) { Kind::ConnectionLost } else { Kind::Other }
     }
 
     /// A line of the library's log: its level, what it is about, and its text.

@@ -170,6 +170,9 @@ impl Attempt for KafkaAttempt<'_> {
 
     fn begin(&mut self) -> Result<(), Failure> {
         let producer = self.producer;
+        // What was lost before is no matter of this transaction.
+        self.listen();
+        self.in_doubt = false;
         self.call("beginning a transaction", |_| producer.begin_transaction())
     }
 
