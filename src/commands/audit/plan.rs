@@ -20,7 +20,8 @@ pub const CHANGES: [OutputTopic; 2] = [OutputTopic::TierChanges, OutputTopic::Se
 /// first, then the ends of what was published, which hold at least that, then the ends of the inputs,
 /// which hold all that anything published can stem from. The standings lie between two looks at the
 /// changes: those below the first have their standing, and every standing has its changes below the
-/// second.
+/// second, since none is looked at before its transaction is decided: what an open one has still to
+/// send may be the change.
 pub struct Plan {
     pub partition: Partition,
     /// When the questions began.
@@ -51,6 +52,7 @@ impl Plan {
         let standing_follows = [first?.end, second?.end];
         let output = |topic| outside.bounds(topics.output(topic), partition);
         let standings = output(OutputTopic::Standings)?;
+        outside.await_decided(topics.output(OutputTopic::Standings), partition, standings.end)?;
         let [first, second] = CHANGES.map(output);
         let committed: Option<Vec<Offset>> = committed.into_iter().map(|one| Some(one?.offset)).collect();
         Ok(Self {
@@ -76,8 +78,9 @@ impl Plan {
 
     /// Why the partition cannot be audited, if it cannot.
     pub fn refusal(&self, topics: &Topics) -> Option<String> {
-        let anything = self.changes.iter().any(|range| range.end > range.start);
-        if self.never_committed && anything {
+        // Those of an open transaction come with its offsets.
+        let published = self.changes.iter().zip(self.standing_follows).any(|(range, decided)| decided > range.start);
+        if self.never_committed && published {
             return Some(
                 "changes are published, but the group has committed no offsets: they expired, or `kafka.group_id` is \
                  not that of the service; audit with the configuration of the service"

@@ -70,6 +70,32 @@ impl Outside {
     pub fn decided(&self, topic: &str, partition: Partition) -> Result<Range<Offset>, LogError> {
         bounds(&self.reader, topic, partition)
     }
+
+    /// Waits until every transaction that began below `end` is decided.
+    pub fn await_decided(&self, topic: &str, partition: Partition, end: Offset) -> Result<(), LogError> {
+        await_decided(&self.reader, topic, partition, end)
+    }
+}
+
+/// Waits until a consumer of committed records can read as far as `end`.
+fn await_decided(
+    consumer: &BaseConsumer<Callbacks>,
+    topic: &str,
+    partition: Partition,
+    end: Offset,
+) -> Result<(), LogError> {
+    let deadline = Instant::now() + DECIDED_WITHIN;
+    while bounds(consumer, topic, partition)?.end < end {
+        if Instant::now() > deadline {
+            return Err(LogError::Refused(format!(
+                "`{topic}` partition {}: a transaction has been open below offset {} for {DECIDED_WITHIN:?}; find its \
+                 producer with `kafka-transactions.sh find-hanging` and end it",
+                partition.0, end.0
+            )));
+        }
+        std::thread::sleep(LOOK_AGAIN_AFTER);
+    }
+    Ok(())
 }
 
 /// A record as it was read.
@@ -122,24 +148,10 @@ impl Scan {
         if self.done {
             return Ok(());
         }
-        self.await_decided()?;
-        self.assign(range.start).map_err(|error| self.passing(&error))
-    }
-
-    fn await_decided(&self) -> Result<(), LogError> {
-        let Some(consumer) = &self.consumer else { return Ok(()) };
-        let deadline = Instant::now() + DECIDED_WITHIN;
-        while bounds(consumer, &self.topic, self.partition)?.end < self.end {
-            if Instant::now() > deadline {
-                return Err(LogError::Refused(format!(
-                    "`{}` partition {}: a transaction has been open below offset {} for {DECIDED_WITHIN:?}; find its \
-                     producer with `kafka-transactions.sh find-hanging` and end it",
-                    self.topic, self.partition.0, self.end.0
-                )));
-            }
-            std::thread::sleep(LOOK_AGAIN_AFTER);
+        if let Some(consumer) = &self.consumer {
+            await_decided(consumer, &self.topic, self.partition, self.end)?;
         }
-        Ok(())
+        self.assign(range.start).map_err(|error| self.passing(&error))
     }
 
     fn assign(&self, from: Offset) -> KafkaResult<()> {
