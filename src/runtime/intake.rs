@@ -5,18 +5,14 @@ use std::sync::Arc;
 use super::WorkerSettings;
 use crate::{
     log::{InputKind, Record},
-    model::{Attributes, Event, Model, Span, Timestamp},
+    model::{Attributes, Event, Model, Timestamp},
     wire::{
         attributes::AttributeDecoder,
-        dead_letter::{Fault, Rejected},
+        dead_letter::Rejected,
         event::{Decoded, Decoder, RawRecord},
-        time::format_rfc3339,
+        record_time,
     },
 };
-
-/// How far ahead of the wall clock a record time may lie before the record is refused: what brokers
-/// since 4.0 allow.
-const RECORD_TIME_AHEAD: Span = Span::seconds(3600);
 
 /// What a record means.
 pub enum Meaning<'a> {
@@ -51,7 +47,7 @@ impl Intake {
         record: &Record<'r>,
         wall: Timestamp,
     ) -> Result<Meaning<'r>, Rejected> {
-        check_record_time(record.time, wall)?;
+        record_time::check(record.time, wall)?;
         let raw = RawRecord { key: record.key, value: record.value, recorded: record.time };
         match kind {
             InputKind::Events => match self.events.decode(raw)? {
@@ -61,22 +57,4 @@ impl Intake {
             InputKind::Accounts => self.attributes.decode(raw).map(Meaning::Attributes),
         }
     }
-}
-
-/// A record time sets the moment at which its account is judged; one from the future would freeze
-/// the account until then.
-fn check_record_time(time: Option<Timestamp>, wall: Timestamp) -> Result<(), Rejected> {
-    let Some(time) = time else { return Ok(()) };
-    if !time.is_representable() {
-        let message = format!("the record time {} ms is before 1970 or after 2527", time.millis());
-        return Err(Rejected::new(Fault::BadTime, "timestamp", message));
-    }
-    if time > wall + RECORD_TIME_AHEAD {
-        let message = format!(
-            "the record time {} is more than an hour ahead of the clock: the producer's clock is wrong",
-            format_rfc3339(time)
-        );
-        return Err(Rejected::new(Fault::FarFuture, "timestamp", message));
-    }
-    Ok(())
 }

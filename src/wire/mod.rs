@@ -8,6 +8,7 @@ pub mod event;
 pub mod fields;
 pub mod model_file;
 pub mod page;
+pub mod record_time;
 pub mod standing;
 pub mod time;
 mod url;

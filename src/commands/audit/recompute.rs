@@ -8,14 +8,12 @@ use crate::{
     model::{Model, Span, Timestamp},
     wire::{
         attributes::AttributeDecoder,
-        dead_letter::{Fault, Rejected},
+        dead_letter::Rejected,
         event::{Decoded, Decoder, PersonKey, RawRecord},
-        time::format_rfc3339,
+        record_time,
     },
 };
 
-/// How far ahead of the wall clock a record time may lie before the service refuses the record.
-const RECORD_TIME_AHEAD: Span = Span::seconds(3600);
 /// Records after which the next page is looked through for accounts that have faded to nothing.
 const RECORDS_PER_PAGE: u64 = 64;
 
@@ -85,7 +83,8 @@ impl Recompute {
     /// Applies a record; an error is for the dead letters. `buried_as_ahead`: the service has found its
     /// record time to be ahead of the clock, which must have been so then.
     pub fn apply(&mut self, kind: InputKind, record: &Scanned, buried_as_ahead: bool) -> Result<(), Rejected> {
-        check_record_time(record.time, self.wall, buried_as_ahead)?;
+        let wall = if buried_as_ahead { Timestamp::MIN } else { self.wall };
+        record_time::check(record.time, wall)?;
         let raw = RawRecord { key: record.key.as_deref(), value: record.value.as_deref(), recorded: record.time };
         match kind {
             InputKind::Events => {
@@ -100,18 +99,4 @@ impl Recompute {
         }
         Ok(())
     }
-}
-
-/// The service's rule about record times, which depends on when it read the record.
-fn check_record_time(time: Option<Timestamp>, wall: Timestamp, buried_as_ahead: bool) -> Result<(), Rejected> {
-    let Some(time) = time else { return Ok(()) };
-    if !time.is_representable() {
-        let message = format!("the record time {} ms is before 1970 or after 2527", time.millis());
-        return Err(Rejected::new(Fault::BadTime, "timestamp", message));
-    }
-    if buried_as_ahead || time > wall + RECORD_TIME_AHEAD {
-        let message = format!("the record time {} is more than an hour ahead of the clock", format_rfc3339(time));
-        return Err(Rejected::new(Fault::FarFuture, "timestamp", message));
-    }
-    Ok(())
 }
