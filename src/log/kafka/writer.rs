@@ -103,8 +103,10 @@ impl Writer {
     /// Writes and commits, with the offsets that `member` owns.
     pub(super) fn commit(&mut self, transaction: &Transaction, member: &Member) -> Result<(), LogError> {
         self.prepare()?;
+        // What was lost before is no matter of this transaction.
+        self.serve();
         let Some(producer) = &self.producer else {
-            return Err(LogError::Passing("there is no producer".into()));
+            return Err(LogError::Passing("the producer has failed since the last commit; it is replaced".into()));
         };
         let began = Instant::now();
         let ended = protocol::carry_out(&mut KafkaAttempt::new(producer, &self.config, member), transaction);
@@ -170,9 +172,6 @@ impl Attempt for KafkaAttempt<'_> {
 
     fn begin(&mut self) -> Result<(), Failure> {
         let producer = self.producer;
-        // What was lost before is no matter of this transaction.
-        self.listen();
-        self.in_doubt = false;
         self.call("beginning a transaction", |_| producer.begin_transaction())
     }
 
@@ -288,7 +287,14 @@ impl<'a> KafkaAttempt<'a> {
     /// Takes in what the client has to say once all is done.
     fn listen(&mut self) {
         while let Some(event) = self.producer.poll(Duration::ZERO) {
-            self.in_doubt |= matches!(event.kind(), Kind::ConnectionLost);
+            match event.kind() {
+                Kind::ConnectionLost => self.in_doubt = true,
+                Kind::Fault(fault) => {
+                    tracing::warn!(target: "kafka", code = ?fault.code, "{}", fault.text);
+                    self.in_doubt |= fault.fatal;
+                }
+                _ => {}
+            }
         }
     }
 
