@@ -2,7 +2,7 @@
 //! fenced, times out, or loses its reply, the committed changes are those that the records imply,
 //! once each and in order, and what a restore brings back is what was there.
 //!
-//! `TIDEMARK_SEED=7 cargo test --lib simulation` tells the history of one seed step by step;
+//! `TIDEMARK_SEED=7 cargo test --lib disturbed` runs one seed, and tells it step by step if it fails;
 //! `TIDEMARK_SEEDS=100000` runs so many.
 
 use std::{
@@ -36,7 +36,7 @@ fn history(seed: u64) -> Result<(), String> {
         outcome = outcome.and_then(|()| world.fall_twice());
     }
     let outcome = outcome.and_then(|()| world.heal()).and_then(|()| world.check());
-    let again = format!("TIDEMARK_SEED={seed} cargo test --lib simulation");
+    let again = format!("TIDEMARK_SEED={seed} cargo test --lib disturbed");
     outcome.map_err(|problem| format!("{}\nseed {seed}: {problem}\nsee it again: {again}", world.trace()))
 }
 
