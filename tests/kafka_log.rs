@@ -114,13 +114,13 @@ enum Seen {
 impl Member {
     fn poll(&mut self, max: usize) -> Result<(), LogError> {
         let seen = &mut self.seen;
-        self.log.poll(SLICE, max, &mut |fetched| {
-            seen.push(match fetched {
-                Fetched::Record(record) => Seen::Record(record.input, record.partition, record.offset),
-                Fetched::AtEnd(input, partition) => Seen::AtEnd(input, partition),
-                Fetched::Assigned(partitions) => Seen::Assigned(partitions),
-                Fetched::Revoked { lost } => Seen::Revoked { lost },
-            });
+        self.log.poll(SLICE, max, &mut |fetched| match fetched {
+            Fetched::Records(records) => {
+                seen.extend(records.iter().map(|one| Seen::Record(one.input, one.partition, one.offset)));
+            }
+            Fetched::AtEnd(input, partition) => seen.push(Seen::AtEnd(input, partition)),
+            Fetched::Assigned(partitions) => seen.push(Seen::Assigned(partitions)),
+            Fetched::Revoked { lost } => seen.push(Seen::Revoked { lost }),
         })
     }
 

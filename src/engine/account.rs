@@ -100,6 +100,12 @@ impl Account {
         account
     }
 
+    /// Reads some of what lies in the block of memory: its beginning and its end.
+    pub fn peek(&self) -> u64 {
+        let ends = [self.words.first(), self.words.last()];
+        ends.into_iter().flatten().fold(0, |sum, word| sum.wrapping_add(*word))
+    }
+
     /// The account's name.
     pub fn name(&self) -> &str {
         // It was text when it came in.

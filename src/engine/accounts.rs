@@ -21,12 +21,17 @@ impl PageId {
 
 /// Stable hash of an account's name: its high bits choose the page.
 pub fn account_hash(name: &str) -> u64 {
-    xxh3_64(name.as_bytes())
+    hash_of_name(name.as_bytes())
+}
+
+/// [`account_hash`] of what should be a name.
+pub fn hash_of_name(name: &[u8]) -> u64 {
+    xxh3_64(name)
 }
 
 /// [`account_hash`] of an account's name.
 pub fn hash_of(account: &Account) -> u64 {
-    xxh3_64(account.name_bytes())
+    hash_of_name(account.name_bytes())
 }
 
 /// The page that an account of this hash lies in.
@@ -46,6 +51,11 @@ impl Page {
     pub fn find(&self, hash: u64, name: &str) -> Option<usize> {
         let found = self.index.find(hash, |&at| self.accounts[at as usize].name_bytes() == name.as_bytes());
         found.map(|&at| at as usize)
+    }
+
+    /// The position of an account that may be the one with this hash.
+    pub fn candidate(&self, hash: u64) -> Option<usize> {
+        self.index.find(hash, |_| true).map(|&at| at as usize)
     }
 
     /// The position of an account, which is added if it is new.

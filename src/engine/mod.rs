@@ -15,6 +15,7 @@ use std::{
 
 mod account;
 mod accounts;
+mod ahead;
 mod explain;
 mod judge;
 mod layout;

@@ -74,16 +74,15 @@ pub struct Record<'a> {
 /// What a poll of the log brings.
 #[derive(Debug)]
 pub enum Fetched<'a> {
-    Record(Record<'a>),
+    /// Records that follow one another in one input partition; at least one.
+    Records(&'a [Record<'a>]),
     /// Everything that the log held of this input partition has been delivered.
     AtEnd(InputId, Partition),
     /// The group gave these partitions to this member; the worker answers with [`Log::start`].
     Assigned(Vec<Partition>),
     /// The group takes all partitions back; the worker answers with [`Log::release`]. When they are
     /// `lost`, others may own them already: nothing may be committed.
-    Revoked {
-        lost: bool,
-    },
+    Revoked { lost: bool },
 }
 
 /// What the group last committed for one input partition.

@@ -24,6 +24,8 @@ use crate::{
 const TIMERS_AT_ONCE: usize = 1024;
 /// Pages that one turn judges afresh after a change of the model.
 const PAGES_JUDGED_AT_ONCE: usize = 16;
+/// Records whose accounts are fetched from memory together.
+const LOOKED_UP_AT_ONCE: usize = 64;
 /// Changes that may wait for a commit before due timers are held back.
 const CHANGES_WAITING: usize = 8192;
 
@@ -151,10 +153,20 @@ impl Owned {
         self.inputs.ids().filter(move |input| waits && self.caught_up[usize::from(input.0)])
     }
 
-    /// Takes a record in the order of its input.
-    pub fn take(&mut self, record: &Record<'_>, intake: &mut Intake, (now, wall): (Duration, Timestamp)) {
+    /// Takes records that follow one another in an input.
+    pub fn take(&mut self, records: &[Record<'_>], intake: &mut Intake, (now, wall): (Duration, Timestamp)) {
+        for records in records.chunks(LOOKED_UP_AT_ONCE) {
+            // The key names the account, as a rule; else this was for nothing.
+            self.engine.look_ahead(records.iter().filter_map(|record| record.key));
+            for record in records {
+                self.sights[usize::from(record.input.0)] = Sight { since: now, doubted: false };
+                self.take_one(record, intake, wall);
+            }
+        }
+    }
+
+    fn take_one(&mut self, record: &Record<'_>, intake: &mut Intake, wall: Timestamp) {
         let input = usize::from(record.input.0);
-        self.sights[input] = Sight { since: now, doubted: false };
         if record.offset < self.positions[input] {
             return;
         }

@@ -176,9 +176,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let mut now = || *times.get_or_insert_with(|| (clock.monotonic(), clock.wall()));
         let most = settings.commit_records_max.clamp(1, RECORDS_AT_ONCE as u64) as usize;
         log.poll(wait, most, &mut |fetched| match fetched {
-            Fetched::Record(record) => {
-                if let Some(owned) = partitions.get_mut(&record.partition) {
-                    owned.take(&record, intake, now());
+            Fetched::Records(records) => {
+                if let Some(owned) = records.first().and_then(|first| partitions.get_mut(&first.partition)) {
+                    owned.take(records, intake, now());
                 }
             }
             Fetched::AtEnd(input, partition) => {

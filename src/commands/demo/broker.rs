@@ -261,7 +261,10 @@ mod tests {
         let (mut seen, mut ends) = (None, 0);
         poll_until(&mut log, |fetched| {
             match fetched {
-                Fetched::Record(record) => seen = Some((record.time, record.offset, record.value.map(<[u8]>::to_vec))),
+                Fetched::Records(records) => {
+                    let last = records.last().expect("at least one");
+                    seen = Some((last.time, last.offset, last.value.map(<[u8]>::to_vec)));
+                }
                 Fetched::AtEnd(..) => ends += 1,
                 _ => {}
             }

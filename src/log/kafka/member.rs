@@ -18,7 +18,7 @@ use super::{
     Topics,
     config::{ANSWER_WITHIN, KafkaConfig},
     fault,
-    native::{self, Callbacks, Identity, Kind, Message, Polled},
+    native::{self, Callbacks, Event, Identity, Kind, Message, Place, Polled},
 };
 use crate::{
     drill::{self, Rule},
@@ -28,6 +28,9 @@ use crate::{
 
 /// A consumer that gives away its polling.
 pub(super) type PolledConsumer = Polled<BaseConsumer<Callbacks>>;
+
+/// Records that are taken from the client before they are handed on together.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// One member of the consumer group.
 pub(super) struct Member {
@@ -61,26 +64,21 @@ impl Member {
         while self.observer.poll(Duration::ZERO).is_some() {}
         let deadline = Instant::now() + wait;
         let mut delivered = 0;
-        let mut likely = InputId(0);
         while delivered < max {
             let left = if delivered == 0 { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            let Some(event) = self.consumer.poll(left) else {
+            let events = gather(&self.consumer, left, EVENTS_AT_ONCE.min(max - delivered));
+            if events.is_empty() {
                 // Nothing also comes back early, after an event that the library kept to itself.
                 if left.is_zero() { break } else { continue }
-            };
-            match event.kind() {
-                Kind::Record(message) => {
-                    if let Some(record) = accept(&self.topics, &mut self.taken, &message, &mut likely) {
-                        handle(Fetched::Record(record));
-                        delivered += 1;
-                    }
-                }
+            }
+            let (records, other) = sort(&events, &self.topics, &mut self.taken);
+            delivered += records.len();
+            for run in records.chunk_by(|a, b| (a.input, a.partition) == (b.input, b.partition)) {
+                handle(Fetched::Records(run));
+            }
+            match other {
                 Kind::AtEnd(place) => {
-                    let input = self.topics.input(&place.topic, likely);
-                    let partition = Partition(place.partition);
-                    if let Some(input) =
-                        input.filter(|input| self.taken.pass(*input, partition, place.offset..place.offset))
-                    {
+                    if let Some((input, partition)) = pass_end(&self.topics, &mut self.taken, &place) {
                         handle(Fetched::AtEnd(input, partition));
                         delivered += 1;
                     }
@@ -100,7 +98,7 @@ impl Member {
                     Some(error) => return Err(error),
                     None => tracing::warn!(target: "kafka", code = ?found.code, "{}", found.text),
                 },
-                Kind::ConnectionLost | Kind::Delivered(_) | Kind::Other => {}
+                Kind::Record(_) | Kind::ConnectionLost | Kind::Delivered(_) | Kind::Other => {}
             }
         }
         Ok(())
@@ -230,6 +228,30 @@ pub(super) fn committed(
     Ok(partitions.iter().map(|_| inputs.ids().map(|_| found.next().flatten()).collect()).collect())
 }
 
+/// Waits for an event, and takes those that are there, up to `most` of them and to the first that is no
+/// record.
+fn gather(consumer: &PolledConsumer, wait: Duration, most: usize) -> Vec<Event<'_>> {
+    let mut events = Vec::with_capacity(most);
+    events.extend(consumer.poll(wait));
+    while events.len() < most && events.last().is_some_and(Event::is_record) {
+        let Some(event) = consumer.poll(Duration::ZERO) else { break };
+        events.push(event);
+    }
+    events
+}
+
+/// The records among some events, and what the last event says if it is none.
+fn sort<'e>(events: &'e [Event<'_>], topics: &Topics, taken: &mut Taken) -> (Vec<Record<'e>>, Kind<'e>) {
+    let (mut records, mut other, mut likely) = (Vec::with_capacity(events.len()), Kind::Other, InputId(0));
+    for event in events {
+        match event.kind() {
+            Kind::Record(message) => records.extend(accept(topics, taken, &message, &mut likely)),
+            kind => other = kind,
+        }
+    }
+    (records, other)
+}
+
 /// The record, unless it stems from before the last start or release.
 fn accept<'a>(topics: &Topics, taken: &mut Taken, message: &Message<'a>, likely: &mut InputId) -> Option<Record<'a>> {
     let input = topics.input(message.topic(), *likely)?;
@@ -241,6 +263,12 @@ fn accept<'a>(topics: &Topics, taken: &mut Taken, message: &Message<'a>, likely:
     }
     let time = message.time().map(Timestamp::from_millis);
     Some(Record { input, partition, offset, time, key: message.key(), value: message.value() })
+}
+
+/// The input partition that ends there, unless that is said of before the last start or release.
+fn pass_end(topics: &Topics, taken: &mut Taken, place: &Place) -> Option<(InputId, Partition)> {
+    let (input, partition) = (topics.input(&place.topic, InputId(0))?, Partition(place.partition));
+    taken.pass(input, partition, place.offset..place.offset).then_some((input, partition))
 }
 
 /// The partitions, which must be the same of every input topic.

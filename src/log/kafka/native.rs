@@ -190,6 +190,12 @@ impl Event<'_> {
         }
     }
 
+    /// Whether it brings a record.
+    pub(super) fn is_record(&self) -> bool {
+        // SAFETY: the event is alive.
+        unsafe { bindings::rd_kafka_event_type(self.event.as_ptr()) == bindings::RD_KAFKA_EVENT_FETCH }
+    }
+
     fn record(&self) -> Kind<'_> {
         self.next_message().map_or(Kind::Other, Kind::Record)
     }

@@ -224,11 +224,11 @@ impl Log for MemoryLog {
             }
             let Some(batch) = self.fetch(place, position, left) else { continue };
             left -= batch.len();
-            for (number, stored) in batch.iter().enumerate() {
-                let offset = Offset(position.0 + number as i64);
-                handle(Fetched::Record(stored.at(place, offset)));
-            }
             if !batch.is_empty() {
+                let numbered = batch.iter().enumerate();
+                let records: Vec<_> =
+                    numbered.map(|(number, stored)| stored.at(place, Offset(position.0 + number as i64))).collect();
+                handle(Fetched::Records(&records));
                 self.positions.insert(place, Offset(position.0 + batch.len() as i64));
                 self.ended.remove(&place);
             }

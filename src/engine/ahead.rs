@@ -1,0 +1,28 @@
+//! Having accounts on their way from memory before they are needed.
+//!
+//! With millions of accounts, each one that an event touches lies in memory that no cache holds: in the
+//! index, then in its page, then in the block of its cells. Waiting for these one after the other, event
+//! by event, took a fifth of the time of a worker. Looking through a batch first lets the processor
+//! wait for many accounts at once: within each pass here, no read depends on another account's.
+
+use std::hint::black_box;
+
+use super::{
+    Engine,
+    accounts::{hash_of_name, page_of},
+};
+
+impl Engine {
+    /// Reads what applying events to accounts of these names will read. Changes nothing; names that are
+    /// not known, or no names, do no harm.
+    pub fn look_ahead<'n>(&self, names: impl Iterator<Item = &'n [u8]>) {
+        let places: Vec<_> = names
+            .filter_map(|name| {
+                let hash = hash_of_name(name);
+                let page = &self.pages[usize::from(page_of(hash).0)];
+                Some(page.get(page.candidate(hash)?))
+            })
+            .collect();
+        black_box(places.iter().fold(0, |sum: u64, account| sum.wrapping_add(account.peek())));
+    }
+}
