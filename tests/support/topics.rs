@@ -58,7 +58,8 @@ pub enum Isolation {
 }
 
 impl Isolation {
-    const fn level(self) -> &'static str {
+    /// The client library's name for it.
+    pub const fn level(self) -> &'static str {
         match self {
             Self::Committed => "read_committed",
             Self::Uncommitted => "read_uncommitted",

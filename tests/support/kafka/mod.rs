@@ -106,6 +106,12 @@ impl Broker {
         Self::or_skip(SECURED.get_or_init(|| Self::start_kind(Tuning::QuickStart, Kind::Secured)))
     }
 
+    /// Like [`Self::shared`], with room for a lot of records.
+    pub fn for_benchmarks() -> Option<&'static Self> {
+        static ROOMY: OnceLock<Result<Broker, String>> = OnceLock::new();
+        Self::or_skip(ROOMY.get_or_init(|| Self::start(Tuning::Throughput)))
+    }
+
     fn or_skip(started: &'static Result<Self, String>) -> Option<&'static Self> {
         match started {
             Ok(broker) => Some(broker),
@@ -167,8 +173,20 @@ impl Broker {
 
     /// The beginning of a partition as it is on the broker's disk.
     pub fn segment(&self, topic: &str, partition: i32) -> Vec<u8> {
-        let path = self.directory.join(format!("data/{topic}-{partition}/00000000000000000000.log"));
+        let path = self.data().join(format!("{topic}-{partition}/00000000000000000000.log"));
         fs::read(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+    }
+
+    /// Where the broker keeps its logs: a folder for every partition.
+    pub fn data(&self) -> PathBuf {
+        self.directory.join("data")
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        let path = self.directory.join("pid");
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()));
+        text.trim().parse().expect("the supervisor writes a number")
     }
 
     /// The listener that a proxy can stand before; open brokers have one.

@@ -18,6 +18,7 @@ launch() {
     # Ignored signals are inherited, and a JVM heeds that: it must be able to stop in order.
     (trap - TERM; exec "$@") </dev/null >>"$dir/broker.log" 2>&1 &
     broker=$!
+    echo $broker >"$dir/pid"
 }
 launch "$@"
 while read -r order; do

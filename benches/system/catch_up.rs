@@ -1,0 +1,85 @@
+//! The service is away for a while, and events come all the same: how soon it is there again, and
+//! how late changes are meanwhile.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use tidemark::wire::time::format_rfc3339;
+
+use crate::{
+    lag::Lags,
+    meter::Meter,
+    open_loop::MODEL,
+    options::{Options, Parameters},
+    oracle,
+    reader::{self, Kind, Reader},
+    report::Run,
+    stage::{self, GRACE_MS, LIMIT, Stage},
+    stream::Stream,
+    support::{kafka::Broker, wait_until},
+};
+
+/// Traffic before the service goes, and after it has caught up.
+const STEADY: Duration = Duration::from_secs(10);
+const QUICK_STEADY: Duration = Duration::from_secs(2);
+
+/// A minute of backlog.
+pub fn parameters(options: &Options) -> Parameters {
+    let period = Duration::from_secs(60);
+    let usual =
+        Parameters { events: 0, accounts: 100_000, changes_per_mille: 20.0, rate: 20_000, period, ..Parameters::USUAL };
+    let quick = Parameters { accounts: 10_000, rate: 5_000, period: Duration::from_secs(4), ..usual };
+    if options.quick { quick } else { usual }.with(options)
+}
+
+/// Measures from the second start of the service until it has no lag.
+pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options: &Options) -> Run {
+    let steady = if options.quick { QUICK_STEADY } else { STEADY };
+    let stage = Stage::with(broker, name, parameters, MODEL, "");
+    let mut service = stage.start();
+    stage::await_ready(&mut service);
+    let reader = Reader::start(&stage);
+    let stream = Stream::start(&stage);
+    Lags::default().watch(&stage, &mut service, steady);
+
+    stage.stop(&mut service);
+    let left = stage::now().millis();
+    // The outage itself: nothing happens that could be waited for.
+    thread::sleep(parameters.period);
+    let (mut service, began, returned) = (stage.start(), Instant::now(), stage::now().millis());
+    let mut meter = Meter::start(&stage, &service);
+    let backlog = stage.lag().unwrap_or(0.0);
+    // No more than what commits are apart, and the looks.
+    let none = parameters.rate as f64 / 4.0;
+    wait_until("the service to catch up", LIMIT, || stage.lag().filter(|lag| *lag <= none));
+    let (took, caught_up, measured) = (began.elapsed(), stage::now().millis(), meter.read());
+    Lags::default().watch(&stage, &mut service, steady);
+
+    let (to, sent) = (stage::now().millis(), stream.finish());
+    stage.await_drained(&mut service, &mut meter);
+    wait_until("the fall of every account that has risen", LIMIT, || (reader.risen() == 0).then_some(()));
+    let until = format_rfc3339(stage::now());
+    stage.stop(&mut service);
+    let seen = reader.finish();
+
+    let mut verdict = oracle::judge(&stage, options, &["--until", &until]);
+    sent.check(options, &mut verdict);
+    let worked_off = backlog + parameters.rate as f64 * took.as_secs_f64();
+    let cpu = measured.cpu;
+    let mut run = Run::new(measured, verdict);
+    run.figure("backlog at the start, events", backlog);
+    run.figure("no lag after, s", took.as_secs_f64());
+    run.figure("events per CPU-second", worked_off / cpu);
+    let rises = |due| reader::latencies(&seen, Kind::Rise, 0, due);
+    let falls = |due| reader::latencies(&seen, Kind::Fall, GRACE_MS, due);
+    run.histogram("rise while away", rises(left..returned));
+    run.histogram("rise while catching up", rises(returned..caught_up));
+    run.histogram("rise afterwards", rises(caught_up..to));
+    run.histogram("fall while away", falls(left..returned));
+    run.histogram("fall while catching up", falls(returned..caught_up));
+    run.histogram("fall afterwards", falls(caught_up..to));
+    stage.clear(options);
+    run
+}

@@ -1,0 +1,76 @@
+//! Events on their way into Kafka: compressed, in large batches, without copies of our own.
+
+use std::time::Duration;
+
+use rdkafka::{
+    error::KafkaError,
+    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    types::RDKafkaErrorCode,
+};
+
+use crate::{
+    support::{kafka::Broker, poll_until},
+    traffic::Written,
+};
+
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How records are sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// As many at once as there are.
+    Bulk,
+    /// Each soon.
+    Prompt,
+}
+
+/// A producer for the events topic.
+pub struct Sender {
+    producer: ThreadedProducer<DefaultProducerContext>,
+    topic: String,
+}
+
+impl Sender {
+    /// A sender to a topic.
+    pub fn new(broker: &Broker, topic: &str, pace: Pace) -> Self {
+        let mut config = broker.client();
+        let (linger, batch) = match pace {
+            Pace::Bulk => ("50", "1000000"),
+            Pace::Prompt => ("1", "1000000"),
+        };
+        config
+            .set("partitioner", "murmur2_random")
+            .set("compression.type", "lz4")
+            // Keeps the order of record times within a partition when a request is repeated.
+            .set("enable.idempotence", "true")
+            .set("linger.ms", linger)
+            .set("batch.size", batch)
+            .set("batch.num.messages", "100000")
+            .set("queue.buffering.max.messages", "1000000")
+            .set("queue.buffering.max.kbytes", "1048576");
+        Self { producer: config.create().expect("a producer"), topic: topic.to_owned() }
+    }
+
+    /// Sends one event, when there is room for it.
+    pub fn send(&self, event: &Written<'_>) {
+        if self.try_send(event) {
+            return;
+        }
+        let sent = poll_until(LIMIT, || self.try_send(event).then_some(()));
+        assert!(sent.is_some(), "the broker takes nothing for {LIMIT:?}");
+    }
+
+    fn try_send(&self, event: &Written<'_>) -> bool {
+        let record = BaseRecord::to(&self.topic).key(event.key).payload(event.value).timestamp(event.time.millis());
+        match self.producer.send(record) {
+            Ok(()) => true,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => false,
+            Err((error, _)) => panic!("cannot send to {}: {error}", self.topic),
+        }
+    }
+
+    /// Returns when the broker has everything.
+    pub fn flush(&self) {
+        self.producer.flush(LIMIT).expect("the broker takes the events");
+    }
+}

@@ -1,0 +1,89 @@
+//! Seeded events of about 300 bytes, written into the same buffers again and again.
+
+use std::io::Write;
+
+use fastrand::Rng;
+use tidemark::{model::Timestamp, wire::time::Rfc3339};
+
+use crate::{
+    options::{Parameters, Skew},
+    random::{Subject, Subjects},
+};
+
+/// The page that brings a cold account into a tier and a segment of the default model.
+const TELLING: &str = "/pricing";
+/// A telling view of a cold account is two changes: the tier and the segment.
+const CHANGES_OF_A_TELLING_VIEW: f64 = 2.0;
+/// Pages that nothing but the count of persons takes notice of.
+const IDLE: [&str; 2] = ["/blog/intent", "/company/about"];
+/// Pages of which the busier accounts have some more signals.
+const MIXED: [&str; 10] = [
+    "/blog/intent",
+    "/company/about",
+    "/blog/marks",
+    "/blog/tides",
+    "/",
+    "/company/team",
+    "/product/tour",
+    "/features/segments",
+    "/docs/start",
+    "/customers/acme",
+];
+
+/// One event as it goes to the log.
+pub struct Written<'a> {
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+    /// Its own time, and that of its record.
+    pub time: Timestamp,
+}
+
+/// An endless stream of events.
+pub struct Traffic {
+    random: Rng,
+    subjects: Subjects,
+    pages: &'static [&'static str],
+    telling_share: f64,
+    events: u64,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+impl Traffic {
+    /// The events that the parameters ask for; the same seed gives the same.
+    pub fn new(parameters: &Parameters) -> Self {
+        Self {
+            random: Rng::with_seed(parameters.seed),
+            subjects: Subjects::new(parameters.skew, parameters.accounts),
+            pages: if parameters.skew == Skew::Mixed { &MIXED } else { &IDLE },
+            telling_share: parameters.changes_per_mille / 1000.0 / CHANGES_OF_A_TELLING_VIEW,
+            events: 0,
+            key: Vec::new(),
+            value: Vec::new(),
+        }
+    }
+
+    /// The next event, which happened at `time`.
+    pub fn next(&mut self, time: Timestamp) -> Written<'_> {
+        let subject = self.subjects.draw(&mut self.random);
+        let telling = self.random.f64() < self.telling_share;
+        let page = if telling { TELLING } else { self.pages[self.random.usize(0..self.pages.len())] };
+        self.view(subject, page, time)
+    }
+
+    /// A view of a page by somebody.
+    pub fn view(&mut self, subject: Subject, page: &str, time: Timestamp) -> Written<'_> {
+        let (number, Subject { account, person }) = (self.events, subject);
+        self.events += 1;
+        self.key.clear();
+        write!(self.key, "company-{account}.example").expect("memory takes it");
+        self.value.clear();
+        write!(
+            self.value,
+            r#"{{"id":"e-{number:012}","type":"page_view","account":"company-{account}.example","time":"{time}","person":"p-{account}-{person}","url":"https://www.example.com{page}?utm_source=newsletter","properties":{{"referrer":"https://search.example/","user_agent":"Mozilla/5.0 (X11; Linux x86_64)","status":200}}}}"#,
+            time = Rfc3339(time),
+        )
+        .expect("memory takes it");
+        Written { key: &self.key, value: &self.value, time }
+    }
+}
