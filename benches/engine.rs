@@ -1,7 +1,14 @@
-//! The parts of an event's way through the process, one by one: decode, apply (uniform and Zipf
-//! accounts), page encode and restore. `cargo bench --bench engine`.
+//! The parts of an event's way through the process, one by one: decode, apply by the number of
+//! accounts and their skew, falls and the computation of when they are due, page encode and restore.
+//! `cargo bench --bench engine [-- PART_OF_A_NAME]`; ten million accounts take minutes and 4 GB.
 
-use std::{hint::black_box, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Write,
+    hint::black_box,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use tidemark::{
@@ -14,6 +21,10 @@ use tidemark::{
 };
 
 const ACCOUNTS: u64 = 1_000_000;
+/// From what fits the caches to what fits nothing.
+const SIZES: [(&str, u64); 4] = [("10k", 10_000), ("100k", 100_000), ("1M", 1_000_000), ("10M", 10_000_000)];
+/// 29 days.
+const MONTH_MS: f64 = 29.0 * 86_400_000.0;
 const START: i64 = 1_795_000_000_000;
 const GRACE: Span = Span::seconds(5);
 
@@ -40,7 +51,9 @@ impl Random {
 /// An engine with accounts, and a stream of events to them that goes on.
 struct Load {
     engine: Engine,
-    names: Vec<String>,
+    accounts: u64,
+    /// The name of the account in hand. A table of all names would be another miss of the caches.
+    name: String,
     signals: Vec<SignalId>,
     random: Random,
     events: u64,
@@ -49,42 +62,41 @@ struct Load {
 }
 
 impl Load {
-    fn new(zipf: bool) -> Self {
+    fn new(accounts: u64, zipf: bool) -> Self {
         let model = default_model();
         let additive =
             |(_, signal): &(usize, &tidemark::model::Signal)| matches!(signal.scoring, Scoring::Additive { .. });
         let signals = model.signals().iter().enumerate().filter(additive).map(|(id, _)| SignalId(id as u8)).collect();
         let mut load = Self {
             engine: Engine::new(model, GRACE),
-            names: (0..ACCOUNTS).map(|id| format!("company-{id}.example")).collect(),
+            accounts,
+            name: String::new(),
             signals,
             random: Random(7),
             events: 0,
             zipf,
             step: Step::default(),
         };
-        for account in 0..ACCOUNTS {
-            load.apply(account as usize);
-        }
-        (0..4 * ACCOUNTS).for_each(|_| load.next());
+        (0..accounts).for_each(|account| load.apply(account));
+        (0..4 * accounts).for_each(|_| load.next());
         load
     }
 
     /// Zipf with exponent 1 by inverting its continuous form: rank = N^u.
     fn next(&mut self) {
         let unit = self.random.unit();
-        let account = if self.zipf { (ACCOUNTS as f64).powf(unit) - 1.0 } else { ACCOUNTS as f64 * unit };
-        self.apply(account as usize);
+        let accounts = self.accounts as f64;
+        let account = if self.zipf { accounts.powf(unit) - 1.0 } else { accounts * unit };
+        self.apply(account as u64);
     }
 
-    fn apply(&mut self, account: usize) {
+    fn apply(&mut self, account: u64) {
         self.events += 1;
-        // Five million events take 29 days.
-        let time = Timestamp::from_millis(START + self.events as i64 * 500);
+        self.name(account);
+        let time = self.now();
         let signal = self.signals[(self.random.next() % self.signals.len() as u64) as usize];
         let hits = [Hit::Count(signal)];
-        let event =
-            Event { account: &self.names[account], id: EventId(self.random.next()), time, recorded: time, hits: &hits };
+        let event = Event { account: &self.name, id: EventId(self.random.next()), time, recorded: time, hits: &hits };
         // As a worker does: the clock follows the records, grace behind.
         self.engine.advance(time.back(GRACE), 1000, time, &mut self.step);
         self.engine.apply(&event, Mode::Live, time, &mut self.step);
@@ -92,19 +104,79 @@ impl Load {
             self.step = Step::default();
         }
     }
+
+    fn name(&mut self, account: u64) {
+        self.name.clear();
+        write!(self.name, "company-{account}.example").expect("memory takes it");
+    }
+
+    /// When the last event was: five events per account take 29 days, however many accounts there are.
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(START + (self.events as f64 * MONTH_MS / (5.0 * self.accounts as f64)) as i64)
+    }
+
+    /// How long the next fall takes. When all have fallen, everything begins again.
+    fn fall(&mut self) -> Duration {
+        let due = loop {
+            match self.engine.next_deadline() {
+                Some(due) => break due,
+                None => *self = Self::new(self.accounts, self.zipf),
+            }
+        };
+        let began = Instant::now();
+        self.engine.advance(due, 1, due, &mut self.step);
+        let took = began.elapsed();
+        self.step.changes.clear();
+        self.step.standings.clear();
+        took
+    }
 }
 
 fn apply(c: &mut Criterion) {
     let mut group = c.benchmark_group("apply");
     group.throughput(Throughput::Elements(1)).measurement_time(Duration::from_secs(5)).sample_size(20);
-    for zipf in [false, true] {
-        let mut load = Load::new(zipf);
-        let name = if zipf { "zipf_1M_accounts" } else { "uniform_1M_accounts" };
-        let bytes = load.engine.footprint() as f64 / load.engine.len() as f64;
-        println!("{name}: {bytes:.0} bytes per account after {} events", load.events);
-        group.bench_function(name, |b| b.iter(|| load.next()));
+    for (size, accounts) in SIZES {
+        for (skew, zipf) in [("uniform", false), ("zipf", true)] {
+            // Made only if it is asked for.
+            let mut load = None;
+            group.bench_function(format!("{skew}_{size}_accounts"), |b| {
+                let load = load.get_or_insert_with(|| Load::new(accounts, zipf));
+                b.iter(|| load.next())
+            });
+            if let Some(load) = load {
+                let bytes = load.engine.footprint() as f64 / load.engine.len() as f64;
+                println!("{skew}_{size}: {bytes:.0} bytes per account after {} events", load.events);
+            }
+        }
     }
     group.finish();
+}
+
+/// Time goes to the next fall: it is taken from the queue, published, and the next one armed.
+fn timers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("timers");
+    group.throughput(Throughput::Elements(1)).sample_size(20);
+    let mut load = None;
+    group.bench_function("fall_due_1M_accounts", |b| {
+        let load = load.get_or_insert_with(|| Load::new(ACCOUNTS, false));
+        b.iter_custom(|falls| (0..falls).map(|_| load.fall()).sum())
+    });
+    group.finish();
+}
+
+/// What `explain` asks for is dominated by the search for the moment of the next change: accounts
+/// have several signals with half-lives of their own.
+fn crossing(c: &mut Criterion) {
+    let mut load = None;
+    c.bench_function("crossing/explain_with_next_change", |b| {
+        let load = load.get_or_insert_with(|| Load::new(SIZES[0].1, false));
+        let at = load.now();
+        b.iter(|| {
+            let account = load.random.next() % load.accounts;
+            load.name(account);
+            black_box(load.engine.explain(&load.name, at))
+        })
+    });
 }
 
 fn decode(c: &mut Criterion) {
@@ -123,7 +195,7 @@ fn decode(c: &mut Criterion) {
 }
 
 fn pages(c: &mut Criterion) {
-    let load = Load::new(false);
+    let load = Load::new(ACCOUNTS, false);
     let schema = load.engine.schema();
     let page = PageId(7);
     let accounts = load.engine.images(page).len() as u64;
@@ -152,5 +224,5 @@ fn pages(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode, apply, pages);
+criterion_group!(benches, decode, apply, timers, crossing, pages);
 criterion_main!(benches);

@@ -51,10 +51,6 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     if let (Some(accounts), Some(resident)) = (accounts.filter(|count| *count > 0.0), resident) {
         run.figure("accounts in memory", accounts);
         run.figure("resident bytes per account", resident as f64 / accounts);
-        // Not every build tells.
-        if let Some(state) = scraped.sum("tidemark_state_bytes") {
-            run.figure("bytes of state per account", state / accounts);
-        }
     }
     stage.clear(options);
     run

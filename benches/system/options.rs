@@ -36,7 +36,7 @@ pub struct Options {
     /// Events per second, where they are sent at a fixed rate
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
-    /// The time that preloaded events are spread over, up to now
+    /// The time that preloaded events are spread over, up to now [default: a millisecond each]
     #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     span: Option<Span>,
     /// How long events are sent (open-loop), the service is away (catch-up), or until the falls are due (timer-storm)
@@ -75,7 +75,7 @@ pub enum Choice {
     Restore,
     /// All accounts fall within one second
     TimerStorm,
-    /// Away for a while: the time until it has no lag
+    /// Away for a while: the time until it has caught up
     CatchUp,
     /// All of them, one after the other
     All,
@@ -105,14 +105,20 @@ pub struct Parameters {
     pub changes_per_mille: f64,
     /// Events per second.
     pub rate: u64,
-    #[serde(serialize_with = "millis")]
+    /// The time that preloaded events are spread over; by default a millisecond each.
+    #[serde(rename = "span_ms", serialize_with = "millis")]
     pub span: Option<Span>,
+    #[serde(rename = "period_ms", serialize_with = "duration_millis")]
     pub period: Duration,
     pub seed: u64,
 }
 
 fn millis<S: serde::Serializer>(span: &Option<Span>, serializer: S) -> Result<S::Ok, S::Error> {
     span.map(Span::millis).serialize(serializer)
+}
+
+fn duration_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.as_millis().serialize(serializer)
 }
 
 impl Parameters {

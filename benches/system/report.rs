@@ -19,18 +19,21 @@ use crate::{
 
 /// What one run gave.
 pub struct Run {
-    pub figures: Vec<Figure>,
+    /// What the scenario is about.
+    figures: Vec<Figure>,
+    /// What is measured of every scenario.
+    common: Vec<Figure>,
     /// CPU seconds of the service by thread.
-    pub threads: BTreeMap<String, f64>,
+    threads: BTreeMap<String, f64>,
     /// Bytes that were written to Kafka, by topic.
-    pub written: BTreeMap<String, u64>,
+    written: BTreeMap<String, u64>,
     /// Latencies in microseconds.
-    pub histograms: Vec<(&'static str, Histogram<u64>)>,
+    histograms: Vec<(&'static str, Histogram<u64>)>,
     pub verdict: Verdict,
 }
 
 /// One number, with what it is, its unit included.
-pub type Figure = (&'static str, f64);
+type Figure = (&'static str, f64);
 
 /// Quantiles that tables show.
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
@@ -39,17 +42,17 @@ impl Run {
     /// A run with the figures that every scenario has.
     pub fn new(measured: Measured, verdict: Verdict) -> Self {
         let Measured { wall, cpu, threads, broker, harness, stolen, memory, written } = measured;
-        let mut run = Self { figures: Vec::new(), threads, written, histograms: Vec::new(), verdict };
-        run.figures.extend([
+        let common = vec![
             ("wall, s", wall.as_secs_f64()),
             ("CPU of the service, s", cpu),
             ("CPU of the broker, s", broker),
             ("CPU of this benchmark, s", harness),
             ("time stolen by the host, %", stolen * 100.0),
-        ]);
+        ];
+        let mut run = Self { figures: Vec::new(), common, threads, written, histograms: Vec::new(), verdict };
         if let Some(memory) = memory {
-            run.figures.push(("resident at the end, MB", memory.resident as f64 / 1e6));
-            run.figures.push(("resident at most, MB", memory.peak as f64 / 1e6));
+            run.common.push(("resident at the end, MB", memory.resident as f64 / 1e6));
+            run.common.push(("resident at most, MB", memory.peak as f64 / 1e6));
         }
         if stolen > 0.01 {
             run.verdict.remark(format!("the host gave {:.1} % of the time to others", stolen * 100.0));
@@ -70,14 +73,14 @@ impl Run {
         self.figures.push((name, value));
     }
 
-    /// Adds a histogram, and its quantiles as figures.
+    /// Adds a histogram of microseconds; the table shows its quantiles.
     pub fn histogram(&mut self, name: &'static str, histogram: Histogram<u64>) {
         self.histograms.push((name, histogram));
     }
 
     /// All numbers by their names: those of threads, topics and histograms too.
     fn rows(&self) -> Vec<(String, f64)> {
-        let figures = self.figures.iter().map(|(name, value)| ((*name).to_owned(), *value));
+        let owned = |(name, value): &Figure| ((*name).to_owned(), *value);
         let threads = self.threads.iter().map(|(name, seconds)| (format!("CPU of {name}, s"), *seconds));
         let written =
             self.written.iter().map(|(topic, bytes)| (format!("written to {topic}, MB"), *bytes as f64 / 1e6));
@@ -87,7 +90,8 @@ impl Run {
             };
             std::iter::once((format!("{name}, count"), histogram.len() as f64)).chain(QUANTILES.map(quantile))
         });
-        figures.chain(latencies).chain(threads).chain(written).collect()
+        let (figures, common) = (self.figures.iter().map(owned), self.common.iter().map(owned));
+        figures.chain(latencies).chain(common).chain(threads).chain(written).collect()
     }
 
     fn json(&self) -> Value {
@@ -95,10 +99,11 @@ impl Run {
             let pairs = histogram.iter_recorded().map(|step| json!([step.value_iterated_to(), step.count_at_value()]));
             json!({ "name": name, "unit": "us", "pairs": pairs.collect::<Vec<_>>() })
         });
+        let figures = self.figures.iter().chain(&self.common).map(|(name, value)| ((*name).to_owned(), json!(value)));
         json!({
             "verdict": self.verdict.name(),
             "remarks": self.verdict,
-            "figures": self.figures.iter().map(|(name, value)| ((*name).to_owned(), json!(value))).collect::<serde_json::Map<_, _>>(),
+            "figures": figures.collect::<serde_json::Map<_, _>>(),
             "cpu_seconds_by_thread": self.threads,
             "bytes_written_by_topic": self.written,
             "histograms": histograms.collect::<Vec<_>>(),

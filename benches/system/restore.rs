@@ -62,20 +62,21 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     service.kill();
 
     let reader = Reader::start(&stage);
-    let (mut service, began) = (stage.start(), Instant::now());
+    let (began, began_us) = (Instant::now(), chrono::Utc::now().timestamp_micros());
+    let mut service = stage.start();
     let mut meter = Meter::start(&stage, &service);
     let restored = await_live(&mut service, began, parameters.partitions);
-    let (measured, scraped) = (meter.read(), Scraped::of(&service));
+    let measured = meter.read();
     stage.await_drained(&mut service, &mut meter);
+    let scraped = Scraped::of(&service);
     stage.stop(&mut service);
-    let first_output = reader.finish().first().map(|change| change.at_us);
+    let first_output = reader.finish().first().map(|change| change.at_us - began_us);
 
     let verdict = oracle::judge(&stage, options, &[]);
     let mut run = Run::new(measured, verdict);
     tell(&mut run, &restored, &scraped);
-    if let Some(at_us) = first_output {
-        let since_live = chrono::Utc::now().timestamp_micros() - at_us;
-        run.figure("first output after, s", began.elapsed().as_secs_f64() - since_live as f64 / 1e6);
+    if let Some(after_us) = first_output {
+        run.figure("first output after, s", after_us as f64 / 1e6);
     }
     stage.clear(options);
     run

@@ -45,7 +45,7 @@ impl Stream {
     /// Sends from now on; the time of every event is the instant at which it shall be sent.
     pub fn start(stage: &Stage) -> Self {
         let (sender, traffic, rate) =
-            (stage.sender(Pace::Prompt), Traffic::new(&stage.parameters), stage.parameters.rate);
+            (stage.sender(Pace::Prompt), Traffic::new(&stage.parameters).apart(), stage.parameters.rate);
         let stop = Arc::new(AtomicBool::new(false));
         let thread = {
             let stop = stop.clone();

@@ -42,8 +42,11 @@ pub struct Written<'a> {
 pub struct Traffic {
     random: Rng,
     subjects: Subjects,
+    accounts: u64,
     pages: &'static [&'static str],
     telling_share: f64,
+    /// What the numbers of the accounts of telling views begin with.
+    telling_from: u64,
     events: u64,
     key: Vec<u8>,
     value: Vec<u8>,
@@ -55,18 +58,29 @@ impl Traffic {
         Self {
             random: Rng::with_seed(parameters.seed),
             subjects: Subjects::new(parameters.skew, parameters.accounts),
+            accounts: parameters.accounts,
             pages: if parameters.skew == Skew::Mixed { &MIXED } else { &IDLE },
             telling_share: parameters.changes_per_mille / 1000.0 / CHANGES_OF_A_TELLING_VIEW,
+            telling_from: 0,
             events: 0,
             key: Vec::new(),
             value: Vec::new(),
         }
     }
 
+    /// Gives telling views accounts of their own, as many again: nothing but a timer finds that those
+    /// fall. Else the next event of an account would mostly find it first.
+    pub fn apart(self) -> Self {
+        Self { telling_from: self.accounts, ..self }
+    }
+
     /// The next event, which happened at `time`.
     pub fn next(&mut self, time: Timestamp) -> Written<'_> {
-        let subject = self.subjects.draw(&mut self.random);
+        let mut subject = self.subjects.draw(&mut self.random);
         let telling = self.random.f64() < self.telling_share;
+        if telling {
+            subject.account += self.telling_from;
+        }
         let page = if telling { TELLING } else { self.pages[self.random.usize(0..self.pages.len())] };
         self.view(subject, page, time)
     }

@@ -109,7 +109,9 @@ impl<C: Clock + 'static> Start<C> {
         ended: Sender<Ended>,
     ) -> JoinHandle<()> {
         let worker = self.worker;
-        std::thread::spawn(move || {
+        // Named so that tools can tell where CPU time goes.
+        let thread = std::thread::Builder::new().name(format!("worker-{worker}"));
+        let work = move || {
             // A panic ends the process through the same door as a refusal; memory is not trusted after it.
             let outcome = catch_unwind(AssertUnwindSafe(|| self.run(connect, stop))).unwrap_or_else(|panic| {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -118,7 +120,8 @@ impl<C: Clock + 'static> Start<C> {
             });
             // Nobody listens when the process is about to end.
             let _ = ended.send(Ended { worker, outcome });
-        })
+        };
+        thread.spawn(work).expect("the system has a thread to give")
     }
 
     fn run<L: Log>(
