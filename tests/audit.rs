@@ -32,7 +32,10 @@ commit: { interval: 100ms, max_records: 200 }
 ";
 
 fn deploy(broker: &'static Broker, name: &str) -> Deployment {
-    Deployment::new(broker, &Plan { name, model: MODEL, partitions: PARTITIONS, workers: 2, settings: SETTINGS })
+    Deployment::new(
+        broker,
+        &Plan { name, model: MODEL, partitions: PARTITIONS, workers: 2, settings: SETTINGS, events: &[] },
+    )
 }
 
 /// Lets the service work off the visits, with rubbish among them, and stop.
@@ -357,7 +360,7 @@ fn a_running_service_is_clean_at_every_moment() {
     let path = model.path().to_str().expect("the path is text");
     // However slow the machine is, no event is late.
     let settings = "time: { grace: 60s }\nstate: { checkpoint_interval: 1s }\n";
-    let plan = Plan { name: "running", model: path, partitions: PARTITIONS, workers: 2, settings };
+    let plan = Plan { name: "running", model: path, partitions: PARTITIONS, workers: 2, settings, events: &[] };
     let deployment = Deployment::new(broker, &plan);
     let mut process = deployment.start("only");
 

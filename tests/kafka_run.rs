@@ -76,8 +76,10 @@ fn moments(random: &mut fastrand::Rng, changes: usize) -> Vec<i64> {
 
 /// Topics that hold the visits, with rubbish among them.
 fn deploy(broker: &'static Broker, name: &str) -> Deployment {
-    let deployment =
-        Deployment::new(broker, &Plan { name, model: MODEL, partitions: 4, workers: 2, settings: SETTINGS });
+    let deployment = Deployment::new(
+        broker,
+        &Plan { name, model: MODEL, partitions: 4, workers: 2, settings: SETTINGS, events: &[] },
+    );
     visits::write(broker, &deployment.topic("events"), &visits::lines());
     deployment
 }

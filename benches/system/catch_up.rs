@@ -6,14 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemark::wire::time::format_rfc3339;
-
 use crate::{
     lag::Lags,
     meter::Meter,
-    open_loop::MODEL,
+    open_loop::{Concluded, MODEL, conclude},
     options::{Options, Parameters},
-    oracle,
     reader::{self, Kind, Reader},
     report::Run,
     stage::{self, GRACE_MS, LIMIT, Stage},
@@ -37,7 +34,7 @@ pub fn parameters(options: &Options) -> Parameters {
 /// Measures from the second start of the service until it is less than a second behind.
 pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options: &Options) -> Run {
     let steady = if options.quick { QUICK_STEADY } else { STEADY };
-    let stage = Stage::with(broker, name, parameters, MODEL, "");
+    let stage = Stage::of_live_events(broker, name, parameters, MODEL);
     let mut service = stage.start();
     stage::await_ready(&mut service);
     let reader = Reader::start(&stage);
@@ -57,15 +54,8 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let (took, caught_up, measured) = (began.elapsed(), stage::now().millis(), meter.read());
     Lags::default().watch(&stage, &mut service, steady);
 
-    let (to, sent) = (stage::now().millis(), stream.finish());
-    stage.await_drained(&mut service, &mut meter);
-    wait_until("the fall of every account that has risen", LIMIT, || (reader.risen() == 0).then_some(()));
-    let until = format_rfc3339(stage::now());
-    stage.stop(&mut service);
-    let seen = reader.finish();
-
-    let mut verdict = oracle::judge(&stage, options, &["--until", &until]);
-    sent.check(options, &mut verdict);
+    let to = stage::now().millis();
+    let Concluded { seen, verdict, .. } = conclude(&stage, &mut service, &mut meter, stream, reader, options);
     let worked_off = backlog + parameters.rate as f64 * took.as_secs_f64();
     let cpu = measured.cpu;
     let mut run = Run::new(measured, verdict);

@@ -9,13 +9,13 @@ use crate::{
     lag::Lags,
     meter::Meter,
     options::{Options, Parameters},
-    oracle,
-    reader::{self, Kind, Reader},
+    oracle::{self, Verdict},
+    reader::{self, Kind, Reader, Seen},
     report::Run,
     scrape::Scraped,
     stage::{self, GRACE_MS, LIMIT, Stage},
-    stream::Stream,
-    support::{kafka::Broker, wait_until},
+    stream::{Sent, Stream},
+    support::{kafka::Broker, tidemark::Running, wait_until},
 };
 
 /// The model of this scenario, and of others whose accounts shall rise and fall soon.
@@ -34,7 +34,7 @@ pub fn parameters(options: &Options) -> Parameters {
 
 /// Measures while events come.
 pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options: &Options) -> Run {
-    let stage = Stage::with(broker, name, parameters, MODEL, "");
+    let stage = Stage::of_live_events(broker, name, parameters, MODEL);
     let mut service = stage.start();
     stage::await_ready(&mut service);
     let reader = Reader::start(&stage);
@@ -48,15 +48,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let (measured, to, took) = (meter.read(), stage::now().millis(), began.elapsed());
     let changes = Scraped::of(&service).changes() - changes_before;
 
-    let sent = stream.finish();
-    stage.await_drained(&mut service, &mut meter);
-    wait_until("the fall of every account that has risen", LIMIT, || (reader.risen() == 0).then_some(()));
-    let until = format_rfc3339(stage::now());
-    stage.stop(&mut service);
-    let seen = reader.finish();
-
-    let mut verdict = oracle::judge(&stage, options, &["--until", &until]);
-    sent.check(options, &mut verdict);
+    let Concluded { sent, seen, mut verdict } = conclude(&stage, &mut service, &mut meter, stream, reader, options);
     lags.check(parameters.rate, options, &mut verdict);
     let events = (parameters.rate as f64 * took.as_secs_f64()) as u64;
     let mut run = Run::new(measured, verdict);
@@ -67,4 +59,30 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     run.histogram("fall, from when it was due", reader::latencies(&seen, Kind::Fall, GRACE_MS, from..to));
     stage.clear(options);
     run
+}
+
+/// What a stream of events came to.
+pub struct Concluded {
+    pub sent: Sent,
+    pub seen: Vec<Seen>,
+    pub verdict: Verdict,
+}
+
+/// Ends the stream, lets every account fall that has risen, ends the service, and compares.
+pub fn conclude(
+    stage: &Stage,
+    service: &mut Running,
+    meter: &mut Meter,
+    stream: Stream,
+    reader: Reader,
+    options: &Options,
+) -> Concluded {
+    let sent = stream.finish();
+    stage.await_drained(service, meter);
+    wait_until("the fall of every account that has risen", LIMIT, || (reader.risen() == 0).then_some(()));
+    let until = format_rfc3339(stage::now());
+    stage.stop(service);
+    let mut verdict = oracle::judge(stage, options, &["--until", &until]);
+    sent.check(options, &mut verdict);
+    Concluded { sent, seen: reader.finish(), verdict }
 }

@@ -44,13 +44,30 @@ pub struct Stage {
 impl Stage {
     /// New topics for the default model, with further settings in YAML.
     pub fn new(broker: &'static Broker, name: &str, parameters: Parameters, settings: &str) -> Self {
-        Self::with(broker, name, parameters, DEFAULT_MODEL, settings)
+        Self::with(broker, name, parameters, DEFAULT_MODEL, settings, &[])
     }
 
-    /// Like [`Self::new`], for another model.
-    pub fn with(broker: &'static Broker, name: &str, parameters: Parameters, model: &str, settings: &str) -> Self {
+    /// New topics for another model.
+    pub fn of_model(broker: &'static Broker, name: &str, parameters: Parameters, model: &str) -> Self {
+        Self::with(broker, name, parameters, model, "", &[])
+    }
+
+    /// New topics whose events are stamped when the log gets them: a sender that a busy machine holds up
+    /// for longer than the grace does not make what is published depend on when it was read.
+    pub fn of_live_events(broker: &'static Broker, name: &str, parameters: Parameters, model: &str) -> Self {
+        Self::with(broker, name, parameters, model, "", &[("message.timestamp.type", "LogAppendTime")])
+    }
+
+    fn with(
+        broker: &'static Broker,
+        name: &str,
+        parameters: Parameters,
+        model: &str,
+        settings: &str,
+        events: &[(&str, &str)],
+    ) -> Self {
         let Parameters { partitions, workers, .. } = parameters;
-        let deployment = Deployment::new(broker, &Plan { name, model, partitions, workers, settings });
+        let deployment = Deployment::new(broker, &Plan { name, model, partitions, workers, settings, events });
         let progress = Progress::new(broker, deployment.group(), &deployment.topic("events"), partitions);
         Self { parameters, deployment, progress }
     }

@@ -36,7 +36,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let half_life = format!("{}ms", parameters.period.as_millis());
     let text = include_str!("storm.yaml").replacen("half_life: HALF_LIFE", &format!("half_life: {half_life}"), 1);
     fs::write(model.path(), text).expect("the model is written");
-    let stage = Stage::with(broker, name, parameters, model.path().to_str().expect("a path of UTF-8"), "");
+    let stage = Stage::of_model(broker, name, parameters, model.path().to_str().expect("a path of UTF-8"));
     let reader = Reader::start(&stage);
     let first = stage::now().millis() - STORM_MS;
     let due_ms = first + parameters.period.as_millis() as i64 + GRACE_MS;

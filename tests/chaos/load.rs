@@ -55,7 +55,8 @@ impl Load {
 
     /// Visits, and records before them that cannot be used.
     pub fn visits_after(broker: &'static Broker, name: &str, rubbish: &[Record], lines: &[String]) -> Self {
-        let plan = Plan { name, model: WEB_MODEL, partitions: PARTITIONS, workers: 2, settings: WEB_SETTINGS };
+        let plan =
+            Plan { name, model: WEB_MODEL, partitions: PARTITIONS, workers: 2, settings: WEB_SETTINGS, events: &[] };
         let deployment = Deployment::new(broker, &plan);
         write(&deployment, rubbish.iter().cloned());
         visits::write(broker, &deployment.topic("events"), lines);
@@ -121,7 +122,8 @@ pub fn storm(broker: &'static Broker, name: &str, accounts: usize) -> (Deploymen
 }
 
 fn deploy_fading(broker: &'static Broker, name: &str, lines: &[String]) -> Deployment {
-    let plan = Plan { name, model: FADING_MODEL, partitions: PARTITIONS, workers: 2, settings: FADING_SETTINGS };
+    let plan =
+        Plan { name, model: FADING_MODEL, partitions: PARTITIONS, workers: 2, settings: FADING_SETTINGS, events: &[] };
     let deployment = Deployment::new(broker, &plan);
     write(&deployment, lines.iter().map(|line| visits::event_record(line)));
     deployment

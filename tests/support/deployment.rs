@@ -30,6 +30,8 @@ pub struct Plan<'a> {
     pub workers: u32,
     /// Further sections of the configuration, in YAML.
     pub settings: &'a str,
+    /// Further properties of the topic of events.
+    pub events: &'a [(&'a str, &'a str)],
 }
 
 /// Topics, and a configuration for processes that work on them.
@@ -71,7 +73,8 @@ impl Deployment {
             .expect("a directory for the deployment");
         let deployment = Self { broker, directory, plan: configuration(broker, &namespace, plan), namespace };
         // `tidemark topics` creates the others, alike in number.
-        topics::create(broker, &[&deployment.topic("events")], plan.partitions, &EVENT_TOPIC);
+        let properties = [&EVENT_TOPIC, plan.events].concat();
+        topics::create(broker, &[&deployment.topic("events")], plan.partitions, &properties);
         let config = deployment.config("setup");
         tidemark::run_well(&["topics", "--create", "--config", &config]);
         deployment
