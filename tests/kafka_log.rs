@@ -74,7 +74,6 @@ impl Group {
                     .collect::<BTreeMap<_, _>>(),
             )
             .unwrap(),
-            workers: 1,
         };
         Some(Self { broker, names, config })
     }

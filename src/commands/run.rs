@@ -36,7 +36,7 @@ pub struct Args {
 pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let mut settings = Settings::load(&args.config).map_err(Failure::config)?;
     if let Some(workers) = args.workers {
-        settings.kafka.workers = workers.max(1);
+        settings.workers = workers.max(1);
     }
     let format = settings.log.format.unwrap_or_else(LogFormat::detect);
     telemetry::init(format, &settings.log.level).map_err(Failure::config)?;
@@ -52,16 +52,16 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let id = loaded.model.id();
     tracing::info!(
         target: "start",
-        model = %id.name, version = id.version, digest = %id.digest, workers = settings.kafka.workers,
+        model = %id.name, version = id.version, digest = %id.digest, workers = settings.workers,
         http = %address, brokers = %settings.kafka.brokers, group = %settings.kafka.group,
         "tidemark {}", env!("CARGO_PKG_VERSION")
     );
     let worker_settings = worker_settings(&settings, topics::agreed_partitions(&settings)?);
     let door = Door { listener, token: settings.http.token };
     let kafka = Arc::new(settings.kafka);
-    let workers = kafka.workers;
     let connect = move |worker| KafkaLog::connect(kafka.clone(), worker);
-    let running = service::start(workers, loaded.model, worker_settings, &SystemClock::default(), door, connect)?;
+    let running =
+        service::start(settings.workers, loaded.model, worker_settings, &SystemClock::default(), door, connect)?;
     running.wait(|| false)?;
     tracing::info!(target: "start", "stopped");
     Ok(ExitCode::SUCCESS)

@@ -65,7 +65,7 @@ fn check_config(path: &Path, model: bool, environment: bool) -> Result<Verdict, 
     let warnings = settings.warnings();
     warnings.iter().for_each(|warning| eprintln!("warning: {warning}\n"));
     let (kafka, path) = (&settings.kafka, path.display());
-    println!("{path}: group {} at {}, {} workers", kafka.group, kafka.brokers, kafka.workers);
+    println!("{path}: group {} at {}, {} workers", kafka.group, kafka.brokers, settings.workers);
     let mut worst = if warnings.is_empty() { Verdict::Sound } else { Verdict::Warned };
     if model {
         worst = worst.max(check_model(&settings.model));

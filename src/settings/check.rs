@@ -39,7 +39,8 @@ pub(super) fn settings(raw: RawSettings, base: &Path, surroundings: &Surrounding
     let RawTime { grace, max_future_skew } = time;
     let RawState { checkpoint_interval } = state;
     Ok(Settings {
-        kafka: check.kafka(kafka, topics, workers.as_ref())?,
+        kafka: check.kafka(kafka, topics)?,
+        workers: check.workers(workers.as_ref())?,
         model: base.join(check.text(model.as_ref(), "models/default.yaml")?),
         start_from: check
             .choice(start_from.as_ref(), &[("earliest", StartFrom::Earliest), ("latest", StartFrom::Latest)])?
@@ -59,7 +60,7 @@ struct Check<'s> {
 }
 
 impl Check<'_> {
-    fn kafka(&self, raw: RawKafka, topics: RawTopics, workers: Option<&Text>) -> Result<KafkaConfig, Problem> {
+    fn kafka(&self, raw: RawKafka, topics: RawTopics) -> Result<KafkaConfig, Problem> {
         let RawKafka { brokers, group_id, instance, properties } = raw;
         Ok(KafkaConfig {
             brokers: self.filled(brokers.as_ref(), "localhost:9092")?,
@@ -67,7 +68,6 @@ impl Check<'_> {
             instance: self.name(instance.as_ref(), &instance_of_this_process())?,
             topics: self.topics(topics)?,
             properties: self.properties(properties)?,
-            workers: self.workers(workers)?,
         })
     }
 
@@ -276,7 +276,7 @@ mod tests {
         // One differs between any two processes, the other between machines.
         for settings in [&mut written, &mut default] {
             settings.kafka.instance.clear();
-            settings.kafka.workers = 1;
+            settings.workers = 1;
         }
         assert_eq!(format!("{written:?}"), format!("{default:?}"));
     }
@@ -294,7 +294,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(settings.kafka.brokers, "a:1,b:2");
-        assert_eq!(settings.kafka.workers, 3);
+        assert_eq!(settings.workers, 3);
         assert_eq!(settings.kafka.topics.inputs().0.len(), 3);
         assert_eq!(settings.model, PathBuf::from("/etc/m.yaml"));
         assert_eq!(settings.commit.interval, Duration::from_secs(2));

@@ -28,8 +28,10 @@ const PUBLIC_PERSON_KEY: &str = "tidemark-public-development-key";
 /// The whole configuration, checked. Secrets do not show in its `Debug`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How to talk to Kafka; its `workers` is the number of workers of this process.
+    /// How to talk to Kafka.
     pub kafka: KafkaConfig,
+    /// Worker threads of this process. At least 1.
+    pub workers: usize,
     /// The model file.
     pub model: PathBuf,
     /// Where reading begins when the group has no offsets yet.

@@ -207,7 +207,6 @@ mod tests {
             instance: "demo".into(),
             topics: topics(),
             properties: Properties::default(),
-            workers: 1,
         };
         KafkaLog::connect(Arc::new(config), 0).unwrap()
     }

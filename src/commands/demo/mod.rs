@@ -158,7 +158,6 @@ fn kafka_config(broker: &Broker, topics: Topics) -> KafkaConfig {
         instance: "demo".into(),
         topics,
         properties: Properties::default(),
-        workers: 1,
     }
 }
 

@@ -12,13 +12,9 @@ use super::{Properties, Topics, properties::RECORD_BYTES_KEY};
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a question to the cluster may take, retries included.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// Fetched records that all workers of a process keep ready, in KiB.
-const PREFETCH_KIB: usize = 256 * 1024;
-/// Below this a fetch of several partitions does not fit.
-const PREFETCH_KIB_MIN: usize = 16 * 1024;
-
-/// Fetched records that a scan keeps ready, in KiB: several scans run side by side.
-const SCAN_KIB: usize = 8 * 1024;
+/// Fetched records that a reader keeps ready, in KiB: a tenth of a second of work. The library takes
+/// twice as much memory as their bytes, and what waits for long has left the caches when its turn comes.
+const PREFETCH_KIB: &str = "16384";
 
 /// How this process talks to Kafka.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,8 +27,6 @@ pub struct KafkaConfig {
     pub instance: String,
     pub topics: Topics,
     pub properties: Properties,
-    /// Workers of this process, which share its memory for fetched records. At least 1.
-    pub workers: usize,
 }
 
 impl KafkaConfig {
@@ -75,6 +69,7 @@ impl KafkaConfig {
                 ("fetch.wait.max.ms", "50"),
                 ("max.partition.fetch.bytes", "4194304"),
                 ("queued.min.messages", "200000"),
+                ("queued.max.messages.kbytes", PREFETCH_KIB),
             ],
         );
         config
@@ -93,25 +88,18 @@ impl KafkaConfig {
 
     /// The member of the group, which reads the inputs.
     pub(super) fn member(&self, worker: usize) -> ClientConfig {
-        let mut config = self.reader(&worker.to_string());
-        let prefetch = (PREFETCH_KIB / self.workers.max(1)).max(PREFETCH_KIB_MIN);
-        self.set_unless_given(&mut config, "queued.max.messages.kbytes", &prefetch.to_string());
-        config
+        self.reader(&worker.to_string())
     }
 
     /// A reader of tables, outside of the group although the library wants a name of one.
     pub(super) fn table_reader(&self, worker: usize) -> ClientConfig {
-        let mut config = self.reader(&format!("{worker}-tables"));
-        self.set_unless_given(&mut config, "queued.max.messages.kbytes", &PREFETCH_KIB_MIN.to_string());
-        config
+        self.reader(&format!("{worker}-tables"))
     }
 
     /// A reader of one topic at a time, outside of the group although the library wants a name of one.
     /// Without a topic it asks what the group has committed.
     pub(super) fn scanner(&self, role: &str) -> ClientConfig {
-        let mut config = self.reader(&format!("audit-{role}"));
-        self.set_unless_given(&mut config, "queued.max.messages.kbytes", &SCAN_KIB.to_string());
-        config
+        self.reader(&format!("audit-{role}"))
     }
 
     /// Asks for the ends of logs. It must not be `read_committed`: the broker would answer with
@@ -181,7 +169,7 @@ mod tests {
     use super::super::TopicNames;
     use super::*;
 
-    fn config(properties: &[(&str, &str)], workers: usize) -> KafkaConfig {
+    fn config(properties: &[(&str, &str)]) -> KafkaConfig {
         let properties: BTreeMap<_, _> = properties.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
         KafkaConfig {
             brokers: "localhost:9092".into(),
@@ -189,13 +177,12 @@ mod tests {
             instance: "a".into(),
             topics: Topics::try_from(TopicNames::default()).unwrap(),
             properties: Properties::new(properties).unwrap(),
-            workers,
         }
     }
 
     #[test]
     fn every_client_configuration_is_one_that_the_library_accepts() {
-        let config = config(&[("session.timeout.ms", "6000")], 2);
+        let config = config(&[("session.timeout.ms", "6000")]);
         for client in [
             config.member(0),
             config.table_reader(0),
@@ -210,17 +197,11 @@ mod tests {
 
     #[test]
     fn the_pass_through_overrides_defaults_but_not_the_promise() {
-        let config = config(&[("session.timeout.ms", "6000"), ("queued.max.messages.kbytes", "1024")], 2);
+        let config = config(&[("session.timeout.ms", "6000"), ("queued.max.messages.kbytes", "1024")]);
         let member = config.member(3);
         assert_eq!(member.get("session.timeout.ms"), Some("6000"));
         assert_eq!(member.get("queued.max.messages.kbytes"), Some("1024"));
         assert_eq!(member.get("isolation.level"), Some("read_committed"));
         assert_eq!(config.writer(3).get("transactional.id"), Some("tidemark-a-3"));
-    }
-
-    #[test]
-    fn workers_share_the_memory_for_fetched_records() {
-        assert_eq!(config(&[], 2).member(0).get("queued.max.messages.kbytes"), Some("131072"));
-        assert_eq!(config(&[], 1000).member(0).get("queued.max.messages.kbytes"), Some("16384"));
     }
 }
