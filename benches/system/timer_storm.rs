@@ -23,9 +23,9 @@ use crate::{
 /// The time within which all falls are due.
 const STORM_MS: i64 = 1000;
 
-/// A million falls, a minute after the rises.
+/// A million falls, three minutes after the rises: those take a while to publish, too.
 pub fn parameters(options: &Options) -> Parameters {
-    let usual = Parameters { events: 0, period: Duration::from_secs(60), ..Parameters::USUAL };
+    let usual = Parameters { events: 0, period: Duration::from_secs(180), ..Parameters::USUAL };
     let quick = Parameters { accounts: 20_000, period: Duration::from_secs(15), ..usual };
     if options.quick { quick } else { usual }.with(options)
 }
