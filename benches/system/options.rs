@@ -30,7 +30,7 @@ pub struct Options {
     /// How events spread over the accounts
     #[arg(long, value_enum)]
     skew: Option<Skew>,
-    /// About so many changes per thousand events
+    /// About so many changes per thousand events; with `mixed`, those that busy accounts bring come on top
     #[arg(long, value_name = "PER_MILLE")]
     changes: Option<f64>,
     /// Events per second, where they are sent at a fixed rate

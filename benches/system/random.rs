@@ -49,8 +49,8 @@ impl Subjects {
         let shifted = normal(random) + SIGMA;
         let quantile = 0.5 * libm::erfc(-shifted / SQRT_2);
         let account = ((quantile * self.accounts as f64) as u64).min(self.accounts - 1);
-        // One person for the accounts up to the median, some more for busy ones.
-        let persons = (SIGMA * shifted).exp().clamp(1.0, 20.0) as u64;
+        // Busy accounts have several: one more for every three times what the median account has.
+        let persons = ((SIGMA * shifted).exp() / 3.0).clamp(1.0, 20.0) as u64;
         Subject { account, person: random.u64(0..persons) }
     }
 }
