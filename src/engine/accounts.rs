@@ -43,19 +43,26 @@ pub fn page_of(hash: u64) -> PageId {
 #[derive(Debug, Default)]
 pub struct Page {
     accounts: Vec<Account>,
+    /// Positions, by [`spread`] hashes.
     index: HashTable<u32>,
+}
+
+/// The hash that the index of a page sees. It tells entries apart by the highest bits, and these are
+/// the same for all accounts of a page.
+fn spread(hash: u64) -> u64 {
+    hash.rotate_left(32)
 }
 
 impl Page {
     /// The position of an account.
     pub fn find(&self, hash: u64, name: &str) -> Option<usize> {
-        let found = self.index.find(hash, |&at| self.accounts[at as usize].name_bytes() == name.as_bytes());
+        let found = self.index.find(spread(hash), |&at| self.accounts[at as usize].name_bytes() == name.as_bytes());
         found.map(|&at| at as usize)
     }
 
     /// The position of an account that may be the one with this hash.
     pub fn candidate(&self, hash: u64) -> Option<usize> {
-        self.index.find(hash, |_| true).map(|&at| at as usize)
+        self.index.find(spread(hash), |_| true).map(|&at| at as usize)
     }
 
     /// The position of an account, which is added if it is new.
@@ -66,29 +73,16 @@ impl Page {
         }
     }
 
-    /// Adds an account that is not there yet.
-    pub fn add(&mut self, hash: u64, account: Account) -> usize {
-        let at = self.accounts.len();
-        if self.accounts.capacity() == at {
-            // Grow by an eighth: millions of accounts pay for what is reserved.
-            self.accounts.reserve_exact(4 + at / 8);
-        }
-        self.accounts.push(account);
-        let accounts = &self.accounts;
-        self.index.insert_unique(hash, at as u32, |&at| hash_of(&accounts[at as usize]));
-        at
-    }
-
     /// Removes the account at a position; the last one moves there.
     pub fn remove(&mut self, at: usize) -> Account {
         let hash = hash_of(&self.accounts[at]);
-        if let Ok(entry) = self.index.find_entry(hash, |&found| found as usize == at) {
+        if let Ok(entry) = self.index.find_entry(spread(hash), |&found| found as usize == at) {
             entry.remove();
         }
         let last = self.accounts.len() - 1;
         if at != last {
             let moved = hash_of(&self.accounts[last]);
-            if let Some(index) = self.index.find_mut(moved, |&found| found as usize == last) {
+            if let Some(index) = self.index.find_mut(spread(moved), |&found| found as usize == last) {
                 *index = at as u32;
             }
         }
@@ -97,7 +91,7 @@ impl Page {
 
     /// Positions of the accounts with this hash: one, but for a collision of 64 bits.
     pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = usize> {
-        self.index.iter_hash(hash).map(|&at| at as usize).filter(move |&at| hash_of(&self.accounts[at]) == hash)
+        self.index.iter_hash(spread(hash)).map(|&at| at as usize).filter(move |&at| hash_of(&self.accounts[at]) == hash)
     }
 
     pub fn get(&self, at: usize) -> &Account {
@@ -140,5 +134,14 @@ mod tests {
             let found = page.find(account_hash(name), name).map(|at| page.get(at).name().to_string());
             assert_eq!(found, (i % 3 != 0).then(|| name.clone()));
         }
+    }
+
+    #[test]
+    fn the_index_of_a_page_tells_its_accounts_apart() {
+        let names = (0..).map(|i| format!("account-{i}"));
+        let hashes = names.map(|name| account_hash(&name)).filter(|hash| page_of(*hash) == PageId(5)).take(256);
+        // The index compares these seven bits before it looks at an account.
+        let tags: std::collections::HashSet<_> = hashes.map(|hash| spread(hash) >> 57).collect();
+        assert!(tags.len() > 64, "only {} of 128", tags.len());
     }
 }
