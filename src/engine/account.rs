@@ -53,6 +53,7 @@ pub struct Account {
     /// One bit per segment that the account is in.
     pub members: u32,
     tier: u8,
+    /// The number of event ids, and above it [`JUDGED`].
     ids: u8,
     /// Bytes of the name.
     name_len: u16,
@@ -70,16 +71,19 @@ const fn ample(words: usize) -> usize {
 /// No timer is armed.
 pub const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
 const NO_TIER: u8 = u8::MAX;
+const JUDGED: u8 = 0x80;
 
 impl Account {
     /// An account that nothing has touched.
     pub fn new(name: &str) -> Self {
-        let mut words = Vec::with_capacity(ample(name.len().div_ceil(8) + WORDS_AT_FIRST));
-        words.extend(name.as_bytes().chunks(8).map(|bytes| {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            u64::from_ne_bytes(word)
-        }));
+        Self::with_room(name, WORDS_AT_FIRST)
+    }
+
+    fn with_room(name: &str, room: usize) -> Self {
+        let name_words = name.len().div_ceil(8);
+        let mut words = Vec::with_capacity(ample(name_words + room));
+        words.resize(name_words, 0);
+        words.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         Self {
             settled: Timestamp::MIN,
             armed: NEVER,
@@ -91,10 +95,9 @@ impl Account {
         }
     }
 
-    /// An account as it was stored: `words` are its cells and then `ids` event ids.
+    /// An account as it was stored: `words` are its cells and then `ids` event ids, at most [`IDS_KEPT`].
     pub fn from_parts(name: &str, settled: Timestamp, tier: Option<TierId>, words: &[u64], ids: u8) -> Self {
-        let mut account = Self { settled, ids, ..Self::new(name) };
-        account.make_room(words.len());
+        let mut account = Self { settled, ids, ..Self::with_room(name, words.len()) };
         account.words.extend_from_slice(words);
         account.set_tier(tier);
         account
@@ -143,11 +146,22 @@ impl Account {
 
     /// How many of the words, at the end, are event ids.
     pub fn id_count(&self) -> u8 {
-        self.ids
+        self.ids & !JUDGED
+    }
+
+    /// Whether the account is known to belong where it stands, at the moment that it is settled to:
+    /// it was judged there, and not only loaded.
+    pub fn is_judged(&self) -> bool {
+        self.ids & JUDGED != 0
+    }
+
+    /// Notes whether the account is known to belong where it stands.
+    pub fn set_judged(&mut self, judged: bool) {
+        self.ids = if judged { self.ids | JUDGED } else { self.id_count() };
     }
 
     fn cell_end(&self) -> usize {
-        self.words.len() - usize::from(self.ids)
+        self.words.len() - usize::from(self.id_count())
     }
 
     /// Bytes on the heap and inline that this account takes, without the index entry.
@@ -157,7 +171,23 @@ impl Account {
 
     /// The runs of cells, slot by slot.
     pub fn runs<'a>(&'a self, layout: &'a Layout) -> Runs<'a> {
-        Runs { cells: &self.words[self.cell_start()..self.cell_end()], layout }
+        Runs { cells: &self.words[self.cell_start()..self.cell_end()], layout, end: Slot(u8::MAX) }
+    }
+
+    /// The first words of all cells.
+    pub fn tags<'a>(&'a self, layout: &'a Layout) -> impl Iterator<Item = Tag> + 'a {
+        let mut cells = &self.words[self.cell_start()..self.cell_end()];
+        std::iter::from_fn(move || {
+            let tag = Tag(*cells.first()?);
+            cells = cells.get(layout.width(tag.slot())..).unwrap_or_default();
+            Some(tag)
+        })
+    }
+
+    /// The runs that may be worth something.
+    pub fn scores<'a>(&'a self, layout: &'a Layout) -> Runs<'a> {
+        let (first, end) = layout.scoring();
+        Runs { cells: &self.words[self.seek(layout, first)..self.cell_end()], layout, end }
     }
 
     /// The cells of one slot.
@@ -166,26 +196,53 @@ impl Account {
         &self.words[start..end]
     }
 
-    fn span(&self, layout: &Layout, slot: Slot) -> (usize, usize) {
-        let end = self.cell_end();
+    /// The first word of the n-th cell (from 0) of a slot.
+    pub fn nth(&self, layout: &Layout, slot: Slot, n: usize) -> Option<Tag> {
+        let at = self.seek(layout, slot) + n * layout.width(slot);
+        let tag = self.words[..self.cell_end()].get(at).copied().map(Tag)?;
+        (tag.slot() == slot).then_some(tag)
+    }
+
+    /// Where the cells of a slot are or would be.
+    fn seek(&self, layout: &Layout, slot: Slot) -> usize {
         let mut at = self.cell_start();
-        while at < end && Tag(self.words[at]).slot() < slot {
-            at += layout.width(Tag(self.words[at]).slot());
+        let cells = &self.words[..self.cell_end()];
+        while let Some(&word) = cells.get(at)
+            && Tag(word).slot() < slot
+        {
+            at += layout.width(Tag(word).slot());
         }
-        let start = at;
-        while at < end && Tag(self.words[at]).slot() == slot {
-            at += layout.width(slot);
+        at
+    }
+
+    fn span(&self, layout: &Layout, slot: Slot) -> (usize, usize) {
+        let start = self.seek(layout, slot);
+        let cells = &self.words[..self.cell_end()];
+        let mut end = start;
+        while cells.get(end).is_some_and(|&word| Tag(word).slot() == slot) {
+            end += layout.width(slot);
         }
-        (start, at)
+        (start, end)
     }
 
     /// Replaces the only cell of a slot, or adds it.
-    pub fn put(&mut self, layout: &Layout, slot: Slot, cell: &[u64]) {
-        let (start, end) = self.span(layout, slot);
-        if start == end {
-            self.insert(start, cell);
-        } else {
-            self.words[start..end].copy_from_slice(cell);
+    pub fn put<const N: usize>(&mut self, layout: &Layout, slot: Slot, cell: [u64; N]) {
+        self.update(layout, slot, |_| cell);
+    }
+
+    /// Makes the only cell of a slot anew from what it was.
+    pub fn update<const N: usize>(
+        &mut self,
+        layout: &Layout,
+        slot: Slot,
+        change: impl FnOnce(Option<[u64; N]>) -> [u64; N],
+    ) {
+        let at = self.seek(layout, slot);
+        let end = self.cell_end();
+        let cell = self.words[at..end].first_chunk_mut().filter(|cell| Tag(cell[0]).slot() == slot);
+        match cell {
+            Some(cell) => *cell = change(Some(*cell)),
+            None => self.insert(at, change(None)),
         }
     }
 
@@ -195,9 +252,17 @@ impl Account {
         self.words.drain(start..end);
     }
 
-    fn insert(&mut self, at: usize, cell: &[u64]) {
-        self.make_room(cell.len());
-        self.words.splice(at..at, cell.iter().copied());
+    fn insert<const N: usize>(&mut self, at: usize, cell: [u64; N]) {
+        self.make_room(N);
+        let end = self.words.len() + N;
+        self.words.resize(end, 0);
+        self.displace(at, end, cell);
+    }
+
+    /// Puts a cell in, and moves those from there on along; the one that ends at `end` gives way.
+    fn displace<const N: usize>(&mut self, at: usize, end: usize, cell: [u64; N]) {
+        self.words.copy_within(at..end - N, at + N);
+        self.words[at..at + N].copy_from_slice(&cell);
     }
 
     fn make_room(&mut self, count: usize) {
@@ -212,36 +277,27 @@ impl Account {
     pub fn add_time(&mut self, layout: &Layout, slot: Slot, time: Timestamp, keep: u32) {
         let (start, end) = self.span(layout, slot);
         let tag = Tag::new(slot, 0, time);
-        let at = start + self.words[start..end].partition_point(|&word| word > tag.0);
-        if at - start >= keep as usize {
-            return;
-        }
-        self.insert(at, &[tag.0]);
-        if end - start >= keep as usize {
-            self.words.remove(end);
+        let at = start + self.words[start..end].iter().take_while(|&&word| word > tag.0).count();
+        if end - start < keep as usize {
+            self.insert(at, [tag.0]);
+        } else if at < end {
+            self.displace(at, end, [tag.0]);
         }
     }
 
     /// Notes that a value was seen, in a slot that keeps the `keep` newest distinct ones.
     pub fn add_seen(&mut self, layout: &Layout, slot: Slot, time: Timestamp, value: u64, keep: u32) {
-        let (start, mut end) = self.span(layout, slot);
+        let (start, end) = self.span(layout, slot);
         let cell = [Tag::new(slot, 0, time).0, value];
-        if let Some(known) = (start..end).step_by(2).find(|&at| self.words[at + 1] == value) {
-            if self.words[known] >= cell[0] {
-                return;
-            }
-            self.words.drain(known..known + 2);
-            end -= 2;
-        }
+        let cells = self.words[start..end].as_chunks().0;
         // Newest first; of two at the same time the larger hash, so that order of arrival does not matter.
-        let newer = |at: &usize| (self.words[*at], self.words[*at + 1]) > (cell[0], cell[1]);
-        let before = (start..end).step_by(2).take_while(newer).count();
-        if before >= keep as usize {
-            return;
-        }
-        self.insert(start + before * 2, &cell);
-        if (end - start) / 2 >= keep as usize {
-            self.words.drain(end..end + 2);
+        let at = start + 2 * cells.iter().take_while(|&&known| known > cell).count();
+        match cells.iter().position(|known| known[1] == value) {
+            Some(known) if cells[known] >= cell => {}
+            Some(known) => self.displace(at, start + 2 * known + 2, cell),
+            None if cells.len() < keep as usize => self.insert(at, cell),
+            None if at < end => self.displace(at, end, cell),
+            None => {}
         }
     }
 
@@ -257,15 +313,15 @@ impl Account {
         if self.words[start..].iter().any(|known| known & HASH_MASK == hash) {
             return false;
         }
-        let at = start + self.words[start..].partition_point(|&known| known > word);
+        let at = start + self.words[start..].iter().take_while(|&&known| known > word).count();
         if at - start >= IDS_KEPT {
             return true;
         }
-        if usize::from(self.ids) == IDS_KEPT {
-            self.words.pop();
-            self.ids -= 1;
+        if usize::from(self.id_count()) == IDS_KEPT {
+            self.displace(at, self.words.len(), [word]);
+            return true;
         }
-        self.insert(at, &[word]);
+        self.insert(at, [word]);
         self.ids += 1;
         true
     }
@@ -276,6 +332,7 @@ impl Account {
 pub struct Runs<'a> {
     cells: &'a [u64],
     layout: &'a Layout,
+    end: Slot,
 }
 
 impl<'a> Iterator for Runs<'a> {
@@ -283,6 +340,9 @@ impl<'a> Iterator for Runs<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let slot = Tag(*self.cells.first()?).slot();
+        if slot >= self.end {
+            return None;
+        }
         let width = self.layout.width(slot);
         let mut end = width;
         while self.cells.get(end).is_some_and(|&word| Tag(word).slot() == slot) {

@@ -73,6 +73,26 @@ impl Page {
         }
     }
 
+    /// Makes room for so many more accounts at once.
+    pub fn reserve(&mut self, count: usize) {
+        self.accounts.reserve_exact(count);
+        let accounts = &self.accounts;
+        self.index.reserve(count, |&at| spread(hash_of(&accounts[at as usize])));
+    }
+
+    /// Adds an account that is not there yet.
+    pub fn add(&mut self, hash: u64, account: Account) -> usize {
+        let at = self.accounts.len();
+        if self.accounts.capacity() == at {
+            // Grow by an eighth: millions of accounts pay for what is reserved.
+            self.accounts.reserve_exact(4 + at / 8);
+        }
+        self.accounts.push(account);
+        let accounts = &self.accounts;
+        self.index.insert_unique(spread(hash), at as u32, |&at| spread(hash_of(&accounts[at as usize])));
+        at
+    }
+
     /// Removes the account at a position; the last one moves there.
     pub fn remove(&mut self, at: usize) -> Account {
         let hash = hash_of(&self.accounts[at]);

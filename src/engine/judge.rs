@@ -1,11 +1,9 @@
 //! What an account should be, and when that changes by itself.
 
-use super::{
-    account::{NEVER, Tag},
-    numbers::reaches,
-    score::Reading,
-};
-use crate::model::{Cause, Leaf, Rule, Scoring, SegmentId, SignalId, Tier, TierId, Timestamp};
+use std::cell::OnceCell;
+
+use super::{account::NEVER, numbers::reaches, score::Reading};
+use crate::model::{Band, Cause, Facts, Leaf, Rule, Scoring, SegmentId, SignalId, Tier, TierId, Timestamp};
 
 /// Where an account belongs.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -50,28 +48,27 @@ impl Outlook {
     }
 }
 
-/// A reading at one moment, with the scores that most conditions ask for.
+/// A reading at one moment, with the scores that most conditions ask for: worked out when first asked for.
 pub struct Judge<'a> {
     reading: Reading<'a>,
     at: Timestamp,
-    intent: f64,
-    fit: Option<f64>,
+    facts: Facts,
+    intent: OnceCell<f64>,
 }
 
 impl<'a> Judge<'a> {
     pub fn new(reading: Reading<'a>, at: Timestamp) -> Self {
-        let fit = reading.fit().map(|fit| fit.points);
-        Self { reading, at, intent: reading.intent(at), fit }
+        Self { reading, at, facts: reading.facts(), intent: OnceCell::new() }
     }
 
     /// Intent at the moment.
     pub fn intent(&self) -> f64 {
-        self.intent
+        *self.intent.get_or_init(|| self.reading.intent(self.at))
     }
 
     /// Which suppression masks the account: the first whose fact holds.
     pub fn suppression(&self) -> Option<usize> {
-        let holds = self.reading.facts().holds;
+        let holds = self.facts.holds;
         self.reading.model.suppress().iter().position(|suppression| holds & (1 << suppression.fact.0) != 0)
     }
 
@@ -87,22 +84,40 @@ impl<'a> Judge<'a> {
         Verdict { tier, members }
     }
 
+    /// Where the account belongs after events that raised scores and counts, or left them: what held
+    /// goes on holding. That is so if no rule has a `not`, and if the account belonged where it stands
+    /// before them. `readers` are the segments whose rules read what the events touched.
+    pub fn verdict_after_rise(&self, standing: Verdict, readers: u32) -> Verdict {
+        let Verdict { tier: held, members } = standing;
+        if self.suppression().is_some() {
+            return Verdict::default();
+        }
+        let model = self.reading.model;
+        let end = held.map_or(model.tiers().len() as u8, |held| held.0);
+        let risen = (0..end).map(TierId).find(|&tier| self.gained(tier));
+        let segments = model.segments().iter().enumerate();
+        let may_enter = segments.filter(|(id, _)| (readers & !members) >> id & 1 != 0);
+        let entered = may_enter.filter(|(_, segment)| self.rule(&segment.rule)).fold(0, |bits, (id, _)| bits | 1 << id);
+        Verdict { tier: risen.or(held), members: members | entered }
+    }
+
     fn gained(&self, id: TierId) -> bool {
-        let tier = self.tier(id);
-        tier.intent.is_none_or(|band| reaches(self.intent, band.enter())) && self.shared_conditions(tier)
+        self.meets(id, |band| band.enter())
     }
 
     fn kept(&self, id: TierId) -> bool {
         if !self.holds_tier(id) {
             return false;
         }
-        let tier = self.tier(id);
-        let stays = tier.intent.is_none_or(|band| reaches(self.intent, band.exit())) && self.shared_conditions(tier);
-        stays || self.at < self.dwell_end(id)
+        self.meets(id, |band| band.exit()) || self.at < self.dwell_end(id)
     }
 
-    fn shared_conditions(&self, tier: &Tier) -> bool {
-        tier.fit.is_none_or(|min| self.fit_reaches(min)) && tier.rule.as_ref().is_none_or(|rule| self.rule(rule))
+    /// Whether all conditions of a tier hold: the cheapest is asked first.
+    fn meets(&self, id: TierId, mark: impl Fn(Band) -> f64) -> bool {
+        let tier = self.tier(id);
+        tier.fit.is_none_or(|min| self.fit_reaches(min))
+            && tier.intent.is_none_or(|band| reaches(self.intent(), mark(band)))
+            && tier.rule.as_ref().is_none_or(|rule| self.rule(rule))
     }
 
     fn tier(&self, id: TierId) -> &'a Tier {
@@ -116,14 +131,12 @@ impl<'a> Judge<'a> {
 
     fn dwell_end(&self, id: TierId) -> Timestamp {
         let Some(slot) = self.reading.layout.gained(id) else { return Timestamp::MIN };
-        match self.reading.account.run(self.reading.layout, slot) {
-            [tag] => Tag(*tag).time() + self.tier(id).min_dwell,
-            _ => Timestamp::MIN,
-        }
+        let gained = self.reading.account.nth(self.reading.layout, slot, 0);
+        gained.map_or(Timestamp::MIN, |tag| tag.time() + self.tier(id).min_dwell)
     }
 
     fn fit_reaches(&self, min: f64) -> bool {
-        self.fit.is_some_and(|fit| reaches(fit, min))
+        self.reading.fit_by(self.facts).is_some_and(|fit| reaches(fit.points, min))
     }
 
     fn rule(&self, rule: &Rule) -> bool {
@@ -138,10 +151,10 @@ impl<'a> Judge<'a> {
     fn leaf(&self, leaf: &Leaf) -> bool {
         match *leaf {
             Leaf::Count { .. } | Leaf::Distinct { .. } => self.at < self.window_end(leaf),
-            Leaf::Intent { min } => reaches(self.intent, min),
+            Leaf::Intent { min } => reaches(self.intent(), min),
             Leaf::Fit { min } => self.fit_reaches(min),
             Leaf::Score { signal, min } => reaches(self.reading.contribution(signal, self.at), min),
-            Leaf::Attribute(fact) => self.reading.facts().holds & (1 << fact.0) != 0,
+            Leaf::Attribute(fact) => self.facts.holds & (1 << fact.0) != 0,
         }
     }
 
@@ -155,9 +168,8 @@ impl<'a> Judge<'a> {
             Leaf::Distinct { set, min, within } => (self.reading.layout.seen(set), min, within),
             _ => return Timestamp::MIN,
         };
-        let run = self.reading.account.run(self.reading.layout, slot);
-        let nth = (min as usize - 1) * self.reading.layout.width(slot);
-        run.get(nth).map_or(Timestamp::MIN, |&word| Tag(word).time() + within)
+        let nth = self.reading.account.nth(self.reading.layout, slot, min as usize - 1);
+        nth.map_or(Timestamp::MIN, |tag| tag.time() + within)
     }
 
     /// A moment after this one before which the verdict cannot change without an event; [`NEVER`]

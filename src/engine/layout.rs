@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use crate::model::{DistinctId, Model, Scoring, SegmentId, SignalId, Span, TierId};
+use super::worth::Worth;
+use crate::model::{DistinctId, Leaf, Model, Scoring, SegmentId, SignalId, Span, TierId};
 
 /// Index of a slot; the order of cells within an account.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -55,6 +56,11 @@ pub struct Layout {
     scores: Vec<Slot>,
     times: Vec<Option<Slot>>,
     seen: Vec<Slot>,
+    worths: Vec<Worth>,
+    /// The slots that score lie between the first and the second.
+    scoring: (Slot, Slot),
+    /// Per slot, one bit for each segment whose rule reads it.
+    readers: Vec<u32>,
     /// The longest that a time in the slot can matter, for slots with windows.
     windows: Vec<Span>,
 }
@@ -76,12 +82,17 @@ impl Layout {
             scores: Vec::new(),
             times: Vec::new(),
             seen: Vec::new(),
+            worths: Vec::new(),
+            scoring: (Slot(0), Slot(0)),
+            readers: Vec::new(),
             windows: Vec::new(),
         };
         layout.add(SlotKind::Facts, "facts".into());
         layout.add(SlotKind::Standing, "standing".into());
         layout.add_standing_slots(model);
         layout.add_signal_slots(model);
+        layout.worths = layout.kinds.iter().map(|kind| Worth::of(*kind, model)).collect();
+        layout.readers = readers(model, &layout);
         layout.windows = windows(model, &layout);
         layout
     }
@@ -100,6 +111,7 @@ impl Layout {
     }
 
     fn add_signal_slots(&mut self, model: &Model) {
+        let first = self.next_slot();
         for (id, set) in model.distinct_sets().iter().enumerate() {
             let kind = SlotKind::Seen { set: DistinctId(id as u8), keep: u32::from(set.keep) };
             let name = format!("seen:{}/{}", model.signal(set.signal).name, set.field_name);
@@ -115,6 +127,7 @@ impl Layout {
             };
             self.scores.push(score);
         }
+        self.scoring = (first, self.next_slot());
         for (id, signal) in model.signals().iter().enumerate() {
             let id = SignalId(id as u8);
             let keep = model.times_kept(id);
@@ -125,11 +138,15 @@ impl Layout {
     }
 
     fn add(&mut self, kind: SlotKind, name: String) -> Slot {
-        let slot = Slot(self.kinds.len() as u8);
+        let slot = self.next_slot();
         self.kinds.push(kind);
         self.names.push(name.into());
         self.widths.push(kind.width());
         slot
+    }
+
+    fn next_slot(&self) -> Slot {
+        Slot(self.kinds.len() as u8)
     }
 
     /// What a slot holds.
@@ -164,6 +181,18 @@ impl Layout {
     pub fn seen(&self, set: DistinctId) -> Slot {
         self.seen[usize::from(set.0)]
     }
+    /// What the cells of a slot are worth.
+    pub fn worth(&self, slot: Slot) -> &Worth {
+        &self.worths[usize::from(slot.0)]
+    }
+    /// The first of the slots that may be worth something, and the one after the last: they are neighbours.
+    pub fn scoring(&self) -> (Slot, Slot) {
+        self.scoring
+    }
+    /// One bit for each segment whose rule reads the slot.
+    pub fn readers(&self, slot: Slot) -> u32 {
+        self.readers[usize::from(slot.0)]
+    }
     /// How long a time kept in the slot can matter to a window.
     pub fn window(&self, slot: Slot) -> Span {
         self.windows[usize::from(slot.0)]
@@ -171,7 +200,6 @@ impl Layout {
 }
 
 fn windows(model: &Model, layout: &Layout) -> Vec<Span> {
-    use crate::model::Leaf;
     let mut windows = vec![Span::ZERO; layout.kinds.len()];
     let mut widen = |slot: Slot, within: Span| {
         let window = &mut windows[usize::from(slot.0)];
@@ -193,4 +221,19 @@ fn windows(model: &Model, layout: &Layout) -> Vec<Span> {
         });
     }
     windows
+}
+
+fn readers(model: &Model, layout: &Layout) -> Vec<u32> {
+    let mut readers = vec![0; layout.kinds.len()];
+    for (id, segment) in model.segments().iter().enumerate() {
+        let mut read = |slot: Slot| readers[usize::from(slot.0)] |= 1 << id;
+        segment.rule.for_each_leaf(&mut |leaf| match *leaf {
+            Leaf::Count { signal, .. } => layout.times(signal).into_iter().for_each(&mut read),
+            Leaf::Distinct { set, .. } => read(layout.seen(set)),
+            Leaf::Score { signal, .. } => read(layout.score(signal)),
+            Leaf::Intent { .. } => layout.scores.iter().copied().for_each(&mut read),
+            Leaf::Fit { .. } | Leaf::Attribute(_) => {}
+        });
+    }
+    readers
 }

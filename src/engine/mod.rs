@@ -16,6 +16,7 @@ use std::{
 mod account;
 mod accounts;
 mod ahead;
+mod crossing;
 mod explain;
 mod judge;
 mod layout;
@@ -26,6 +27,7 @@ mod step;
 mod store;
 #[cfg(test)]
 mod tests;
+mod worth;
 
 pub use accounts::{PAGES, PageId, account_hash, page_of};
 pub use explain::Explanation;
@@ -37,6 +39,7 @@ use accounts::Page;
 use judge::{Judge, Verdict};
 use layout::{Layout, SlotKind};
 use score::{Reading, faded_at};
+use worth::Worth;
 
 use crate::model::{Attributes, Cause, Event, Facts, Hit, Model, SegmentSince, SignalId, Span, Timestamp};
 
@@ -58,6 +61,26 @@ pub struct Engine {
     fades_at: Vec<Timestamp>,
     timers: BinaryHeap<Reverse<(Timestamp, u64)>>,
     retired: HashMap<Box<str>, Retired>,
+}
+
+/// What a record may have done to the account that it touched.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Effect {
+    /// Scores and counts rose, or stayed; these segments (one bit each) read them.
+    Rise { readers: u32 },
+    /// Anything.
+    Any,
+}
+
+impl Effect {
+    const NONE: Self = Self::Rise { readers: 0 };
+
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Rise { readers }, Self::Rise { readers: others }) => Self::Rise { readers: readers | others },
+            _ => Self::Any,
+        }
+    }
 }
 
 /// Whether an event moves scores, or also decides and publishes.
@@ -123,11 +146,11 @@ impl Engine {
         if mode == Mode::Live {
             self.settle(page, at, judged_at, detected_at, step);
         }
-        let mut falls = false;
+        let mut effect = Effect::NONE;
         for hit in event.hits {
-            falls |= self.add(page, at, hit, event.time);
+            effect = effect.and(self.add(page, at, hit, event.time));
         }
-        self.conclude(page, at, judged_at, mode, Cause::Signal, falls, detected_at, step);
+        self.conclude(page, at, judged_at, mode, Cause::Signal, effect, detected_at, step);
     }
 
     /// Applies what attributes make known of an account, replacing what was known.
@@ -154,7 +177,7 @@ impl Engine {
         let now_suppressed = self.judge(page, at, judged_at).suppression();
         let cause = if suppressed == now_suppressed { Cause::Fit } else { Cause::Suppression };
         let published = step.standings.len();
-        self.conclude(page, at, judged_at, mode, cause, true, detected_at, step);
+        self.conclude(page, at, judged_at, mode, cause, Effect::Any, detected_at, step);
         if mode == Mode::Live && cause == Cause::Suppression && step.standings.len() == published {
             self.stand_still(page, at, judged_at, step);
         }
@@ -188,13 +211,12 @@ impl Engine {
         let accounts = &self.pages[usize::from(page.0)];
         let armed: Vec<usize> = accounts.with_hash(hash).filter(|&at| accounts.get(at).armed == time).collect();
         for at in armed {
-            self.account_mut(page, at).armed = NEVER;
-            let settled = self.account(page, at).settled;
-            let due = self.next_change(page, at, settled);
+            let due = self.due(page, at);
             if due <= time {
                 self.mark(page, step);
                 self.settle_from(page, at, due, time, detected_at, step);
             } else {
+                self.account_mut(page, at).armed = NEVER;
                 self.arm(page, at, due);
             }
         }
@@ -202,12 +224,10 @@ impl Engine {
 
     /// Settles whatever is due up to `until`, included.
     fn settle(&mut self, page: PageId, at: usize, until: Timestamp, detected_at: Timestamp, step: &mut Step) {
-        let account = self.account(page, at);
-        if account.armed > until {
-            return;
+        if self.account(page, at).armed <= until {
+            let due = self.due(page, at);
+            self.settle_from(page, at, due, until, detected_at, step);
         }
-        let due = self.next_change(page, at, account.settled);
-        self.settle_from(page, at, due, until, detected_at, step);
     }
 
     fn settle_from(
@@ -220,9 +240,12 @@ impl Engine {
         step: &mut Step,
     ) {
         while due <= until {
-            self.account_mut(page, at).settled = due;
-            self.publish(page, at, due, None, detected_at, step);
-            due = self.next_change(page, at, due);
+            let account = self.account_mut(page, at);
+            account.settled = due;
+            account.set_judged(true);
+            let verdict = self.judge(page, at, due).verdict();
+            let next = self.publish(page, at, due, verdict, None, detected_at, step);
+            due = next.unwrap_or_else(|| self.next_change(page, at, due));
         }
         let account = self.account_mut(page, at);
         if account.armed <= until {
@@ -233,7 +256,6 @@ impl Engine {
     }
 
     /// Ends the application of a record: the account is judged at `judged_at` and settled to it.
-    /// `falls` says that the record may have brought the next fall closer.
     #[expect(clippy::too_many_arguments, reason = "one private place where an application ends")]
     fn conclude(
         &mut self,
@@ -242,20 +264,45 @@ impl Engine {
         judged_at: Timestamp,
         mode: Mode,
         cause: Cause,
-        falls: bool,
+        effect: Effect,
         detected_at: Timestamp,
         step: &mut Step,
     ) {
-        self.account_mut(page, at).settled = judged_at;
+        let account = self.account_mut(page, at);
+        account.settled = judged_at;
+        // It stood where it belonged up to this moment: it was judged before, and what was due is settled.
+        let was_judged = account.is_judged();
+        account.set_judged(mode == Mode::Live);
         if mode == Mode::Silent {
             return;
         }
-        let changed = self.publish(page, at, judged_at, Some(cause), detected_at, step);
+        let judge = self.judge(page, at, judged_at);
+        let verdict = match effect {
+            Effect::Rise { readers } if was_judged && self.model.is_monotone() => {
+                judge.verdict_after_rise(self.verdict_of(page, at), readers)
+            }
+            _ => judge.verdict(),
+        };
+        let next = self.publish(page, at, judged_at, verdict, Some(cause), detected_at, step);
         // Within a tier an event only moves the next fall later: the armed timer finds out when it
         // fires. All else may move it closer.
-        if changed || falls || !self.model.is_monotone() {
-            let due = self.next_change(page, at, judged_at);
+        if next.is_some() || effect == Effect::Any || !self.model.is_monotone() {
+            let due = next.unwrap_or_else(|| self.next_change(page, at, judged_at));
             self.arm(page, at, due);
+        }
+    }
+
+    /// [`Self::next_change`] of an account with a timer, which is never armed for later than that.
+    fn due(&self, page: PageId, at: usize) -> Timestamp {
+        let account = self.account(page, at);
+        if account.armed <= account.settled || !account.is_judged() {
+            return self.next_change(page, at, account.settled);
+        }
+        let judge = self.judge(page, at, account.armed);
+        if judge.verdict() == self.verdict_of(page, at) {
+            self.next_change_after(page, at, judge)
+        } else {
+            account.armed
         }
     }
 
@@ -265,10 +312,18 @@ impl Engine {
         if standing == Verdict::default() && self.model.is_monotone() {
             return NEVER;
         }
-        let mut time = from;
+        self.next_change_after(page, at, self.judge(page, at, from))
+    }
+
+    fn next_change_after<'a>(&'a self, page: PageId, at: usize, mut judge: Judge<'a>) -> Timestamp {
+        let standing = self.verdict_of(page, at);
         loop {
-            time = self.judge(page, at, time).turns_at();
-            if time == NEVER || self.judge(page, at, time).verdict() != standing {
+            let time = judge.turns_at();
+            if time == NEVER {
+                return NEVER;
+            }
+            judge = self.judge(page, at, time);
+            if judge.verdict() != standing {
                 return time;
             }
         }
@@ -287,26 +342,27 @@ impl Engine {
         }
     }
 
-    fn add(&mut self, page: PageId, at: usize, hit: &Hit, time: Timestamp) -> bool {
-        let account = self.pages[usize::from(page.0)].get_mut(at);
+    fn add(&mut self, page: PageId, at: usize, hit: &Hit, time: Timestamp) -> Effect {
+        let (layout, account) = (&self.layout, self.pages[usize::from(page.0)].get_mut(at));
         match *hit {
             Hit::Count(signal) => {
-                add_to_sum(&self.model, &self.layout, account, signal, time);
-                if let Some(slot) = self.layout.times(signal) {
-                    account.add_time(&self.layout, slot, time, self.model.times_kept(signal));
+                let mut readers = add_to_sum(layout, account, signal, time);
+                if let Some(slot) = layout.times(signal) {
+                    account.add_time(layout, slot, time, self.model.times_kept(signal));
+                    readers |= layout.readers(slot);
                 }
-                false
+                Effect::Rise { readers }
             }
             Hit::Level(signal, value) => {
-                replace_level(&self.layout, account, signal, value, time);
-                true
+                replace_level(layout, account, signal, value, time);
+                Effect::Any
             }
             Hit::Seen(set, person) => {
-                let slot = self.layout.seen(set);
-                if let SlotKind::Seen { keep, .. } = self.layout.kind(slot) {
-                    account.add_seen(&self.layout, slot, time, person.0, keep);
+                let slot = layout.seen(set);
+                if let SlotKind::Seen { keep, .. } = layout.kind(slot) {
+                    account.add_seen(layout, slot, time, person.0, keep);
                 }
-                false
+                Effect::Rise { readers: layout.readers(slot) }
             }
         }
     }
@@ -318,7 +374,7 @@ impl Engine {
         } else {
             let recorded = attributes.recorded.clamp(Timestamp::EARLIEST, Timestamp::LATEST);
             let tag = Tag::new(Layout::FACTS, 0, recorded).0;
-            account.put(&self.layout, Layout::FACTS, &[tag, attributes.facts.known, attributes.facts.holds]);
+            account.put(&self.layout, Layout::FACTS, [tag, attributes.facts.known, attributes.facts.holds]);
         }
     }
 
@@ -353,35 +409,38 @@ impl Engine {
 }
 
 /// Age first, then add: the newer of the two times becomes the reference, so that the order in
-/// which events arrive does not matter.
-fn add_to_sum(model: &Model, layout: &Layout, account: &mut Account, signal: SignalId, time: Timestamp) {
+/// which events arrive does not matter. Returns the segments that read the sum.
+fn add_to_sum(layout: &Layout, account: &mut Account, signal: SignalId, time: Timestamp) -> u32 {
     let slot = layout.score(signal);
-    let (SlotKind::Sum(_), crate::model::Scoring::Additive { half_life }) =
-        (layout.kind(slot), &model.signal(signal).scoring)
-    else {
-        return;
+    let (SlotKind::Sum(_), Worth::Fading { half_life, .. }) = (layout.kind(slot), *layout.worth(slot)) else {
+        return 0;
     };
-    let (count, reference, sum) = match account.run(layout, slot) {
-        [tag, bits] => (Tag(*tag).count(), Tag(*tag).time(), f64::from_bits(*bits)),
-        _ => (0, time, 0.0),
-    };
-    let (reference, sum) = if time >= reference {
-        (time, sum * numbers::fade(time - reference, *half_life) + 1.0)
-    } else {
-        (reference, sum + numbers::fade(reference - time, *half_life))
-    };
-    account.put(layout, slot, &[Tag::new(slot, count + 1, reference).0, sum.to_bits()]);
+    account.update(layout, slot, |cell| {
+        let (count, reference, sum) = match cell {
+            Some([tag, bits]) => (Tag(tag).count(), Tag(tag).time(), f64::from_bits(bits)),
+            None => (0, time, 0.0),
+        };
+        let (reference, sum) = if time >= reference {
+            (time, sum * numbers::fade(time - reference, half_life) + 1.0)
+        } else {
+            (reference, sum + numbers::fade(reference - time, half_life))
+        };
+        [Tag::new(slot, count + 1, reference).0, sum.to_bits()]
+    });
+    layout.readers(slot)
 }
 
 /// The newest level by event time stands; of two at the same time the larger one.
 fn replace_level(layout: &Layout, account: &mut Account, signal: SignalId, value: f64, time: Timestamp) {
     let slot = layout.score(signal);
-    let (count, newer) = match account.run(layout, slot) {
-        [tag, bits] => {
-            let known = (Tag(*tag).time(), f64::from_bits(*bits));
-            (Tag(*tag).count(), if (time, value) > known { (time, value) } else { known })
-        }
-        _ => (0, (time, value)),
-    };
-    account.put(layout, slot, &[Tag::new(slot, count + 1, newer.0).0, newer.1.to_bits()]);
+    account.update(layout, slot, |cell| {
+        let (count, newer) = match cell {
+            Some([tag, bits]) => {
+                let known = (Tag(tag).time(), f64::from_bits(bits));
+                (Tag(tag).count(), if (time, value) > known { (time, value) } else { known })
+            }
+            None => (0, (time, value)),
+        };
+        [Tag::new(slot, count + 1, newer.0).0, newer.1.to_bits()]
+    });
 }

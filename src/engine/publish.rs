@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Engine, Mode, NEVER, Retired, Step,
+    Effect, Engine, Mode, NEVER, Retired, Step,
     account::Tag,
     accounts::PageId,
     judge::{Judge, Verdict},
@@ -14,34 +14,51 @@ use crate::drill::{self, Rule};
 use crate::model::{Cause, Change, Op, SegmentId, SegmentSince, Standing, TierGained, TierId, Timestamp, Transition};
 
 impl Engine {
-    /// Judges an account at `time` and publishes what differs from its standing. Without a `cause`,
-    /// time alone has brought the change. Returns whether anything changed.
+    /// Publishes what differs between the verdict on an account at `time` and its standing. Without a
+    /// `cause`, time alone has brought the change. Returns when the account will change next, or
+    /// nothing if it did not change now.
+    #[expect(clippy::too_many_arguments, reason = "one private place where changes are found")]
     pub(super) fn publish(
         &mut self,
         page: PageId,
         at: usize,
         time: Timestamp,
+        verdict: Verdict,
         cause: Option<Cause>,
         detected_at: Timestamp,
         step: &mut Step,
-    ) -> bool {
-        let standing = self.verdict_of(page, at);
-        let judge = self.judge(page, at, time);
-        let verdict = judge.verdict();
+    ) -> Option<Timestamp> {
         let retired =
             if self.retired.is_empty() { None } else { self.retired.get(self.account(page, at).name()).cloned() };
-        if verdict == standing && retired.is_none() {
-            return false;
+        if verdict == self.verdict_of(page, at) && retired.is_none() {
+            return None;
         }
-        let transitions = self.transitions(&judge, standing, verdict, retired.unwrap_or_default(), cause);
+        Some(self.change(page, at, time, verdict, retired.unwrap_or_default(), cause, detected_at, step))
+    }
+
+    /// Moves the account to the verdict and publishes what that changes.
+    #[expect(clippy::too_many_arguments, reason = "one private place where changes are found")]
+    fn change(
+        &mut self,
+        page: PageId,
+        at: usize,
+        time: Timestamp,
+        verdict: Verdict,
+        retired: Retired,
+        cause: Option<Cause>,
+        detected_at: Timestamp,
+        step: &mut Step,
+    ) -> Timestamp {
+        let standing = self.verdict_of(page, at);
+        let judge = self.judge(page, at, time);
+        let transitions = self.transitions(&judge, standing, verdict, retired, cause);
         let intent = judge.intent();
         if !self.retired.is_empty() {
             let name = self.account(page, at).name().to_owned();
             self.retired.remove(&*name);
         }
         self.stand(page, at, time, standing, verdict);
-        self.emit(page, at, time, intent, transitions, detected_at, step);
-        true
+        self.emit(page, at, time, intent, transitions, detected_at, step)
     }
 
     fn transitions(
@@ -98,7 +115,7 @@ impl Engine {
             let (was, is) = (from.members >> id.0 & 1, to.members >> id.0 & 1);
             let slot = self.layout.member(id);
             match (was, is) {
-                (0, 1) => account.put(&self.layout, slot, &[Tag::new(slot, 0, time).0]),
+                (0, 1) => account.put(&self.layout, slot, [Tag::new(slot, 0, time).0]),
                 (1, 0) => account.clear(&self.layout, slot),
                 _ => {}
             }
@@ -107,7 +124,7 @@ impl Engine {
             let held = |tier: Option<TierId>| tier.is_some_and(|tier| id >= tier);
             let Some(slot) = self.layout.gained(id) else { continue };
             match (held(from.tier), held(to.tier)) {
-                (false, true) => account.put(&self.layout, slot, &[Tag::new(slot, 0, time).0]),
+                (false, true) => account.put(&self.layout, slot, [Tag::new(slot, 0, time).0]),
                 (true, false) => account.clear(&self.layout, slot),
                 _ => {}
             }
@@ -116,6 +133,7 @@ impl Engine {
         account.set_tier(to.tier);
     }
 
+    /// Hands out the changes and the standing that they lead to; returns when the account changes next.
     #[expect(clippy::too_many_arguments, reason = "one private place where changes are made")]
     fn emit(
         &mut self,
@@ -126,7 +144,7 @@ impl Engine {
         transitions: Vec<(Transition, Cause, Option<f64>)>,
         detected_at: Timestamp,
         step: &mut Step,
-    ) {
+    ) -> Timestamp {
         let next = self.next_change(page, at, time);
         let reading = self.reading(page, at);
         let (fit, reasons) = (reading.fit(), reading.reasons(time));
@@ -156,10 +174,11 @@ impl Engine {
         }
         let tag = Tag::new(Layout::STANDING, u64::from(since.is_some()), since.unwrap_or(Timestamp::EARLIEST));
         let account_state = self.pages[usize::from(page.0)].get_mut(at);
-        account_state.put(&self.layout, Layout::STANDING, &[tag.0, sequence as u64]);
+        account_state.put(&self.layout, Layout::STANDING, [tag.0, sequence as u64]);
         // An account that comes back before its eviction is committed was not evicted.
         step.evicted.retain(|evicted| **evicted != *account);
         step.standings.push(self.standing(page, at, time, intent, next));
+        next
     }
 
     /// Publishes the standing of an account that has one and whose suppression changed nothing but
@@ -229,7 +248,7 @@ impl Engine {
         for at in 0..self.pages[usize::from(page.0)].accounts().len() {
             let time = clock.max(self.account(page, at).settled);
             self.mark(page, step);
-            self.conclude(page, at, time, Mode::Live, Cause::Model, true, detected_at, step);
+            self.conclude(page, at, time, Mode::Live, Cause::Model, Effect::Any, detected_at, step);
         }
     }
 }

@@ -1,16 +1,21 @@
-//! Contributions, intent, fit, and when a score falls below a mark.
+//! Contributions, intent and fit.
 
 use std::sync::Arc;
 
 use super::{
     account::{Account, NEVER, Tag},
+    crossing::falls_below,
     layout::{Layout, Slot, SlotKind},
-    numbers::{FADED_POINTS, fade, reaches, time_to_fade},
+    numbers::{FADED_POINTS, time_to_fade},
+    worth::Worth,
 };
-use crate::model::{DistinctId, Facts, FitScore, Model, Reason, Scoring, Signal, SignalId, Timestamp};
+use crate::model::{Facts, FitScore, Model, Reason, Scoring, Signal, SignalId, Timestamp};
 
 /// Longest list of reasons that a change carries.
 const REASONS: usize = 5;
+
+/// Points that show as more than nothing.
+const LEAST_SHOWN: f64 = 5e-7;
 
 /// Points that no reported level is taken to exceed: until that much would have faded, a small new
 /// level must be remembered, since a late older one could stand in its place.
@@ -28,42 +33,24 @@ impl<'a> Reading<'a> {
     /// Intent in points at `at`, which no event of the account is later than.
     pub fn intent(&self, at: Timestamp) -> f64 {
         // Not `sum()`: it begins at -0.0, and that is what an account without points would show.
-        self.account.runs(self.layout).fold(0.0, |points, (slot, run)| points + self.run_points(slot, run, at))
+        self.scores().fold(0.0, |points, (worth, run)| points + worth.points(run, at))
     }
 
     /// Contribution of one signal at `at`.
     pub fn contribution(&self, signal: SignalId, at: Timestamp) -> f64 {
+        let (worth, run) = self.score(signal);
+        if run.is_empty() { 0.0 } else { worth.points(run, at) }
+    }
+
+    /// What scores, in the order in which it is summed up.
+    fn scores(&self) -> impl Iterator<Item = (&'a Worth, &'a [u64])> + Clone + use<'a> {
+        let layout = self.layout;
+        self.account.scores(layout).map(|(slot, run)| (layout.worth(slot), run))
+    }
+
+    fn score(&self, signal: SignalId) -> (&'a Worth, &'a [u64]) {
         let slot = self.layout.score(signal);
-        let run = self.account.run(self.layout, slot);
-        if run.is_empty() { 0.0 } else { self.run_points(slot, run, at) }
-    }
-
-    fn run_points(&self, slot: Slot, run: &[u64], at: Timestamp) -> f64 {
-        match self.layout.kind(slot) {
-            SlotKind::Sum(signal) | SlotKind::Level(signal) => {
-                let signal = self.model.signal(signal);
-                capped(signal, uncapped_points(signal, run, at))
-            }
-            SlotKind::Seen { set, .. } => match self.distinct_signal(set) {
-                Some(signal) => capped(signal, signal.points * f64::from(self.seen_within(set, run, at))),
-                None => 0.0,
-            },
-            SlotKind::Facts
-            | SlotKind::Standing
-            | SlotKind::Member(_)
-            | SlotKind::Gained(_)
-            | SlotKind::Times { .. } => 0.0,
-        }
-    }
-
-    fn distinct_signal(&self, set: DistinctId) -> Option<&'a Signal> {
-        let signal = self.model.signal(self.model.distinct_set(set).signal);
-        matches!(signal.scoring, Scoring::Distinct { set: scored } if scored == set).then_some(signal)
-    }
-
-    fn seen_within(&self, set: DistinctId, run: &[u64], at: Timestamp) -> u32 {
-        let within = self.model.distinct_set(set).within;
-        run.iter().step_by(2).take_while(|&&word| at < Tag(word).time() + within).count() as u32
+        (self.layout.worth(slot), self.account.run(self.layout, slot))
     }
 
     /// What is known from attributes.
@@ -76,7 +63,14 @@ impl<'a> Reading<'a> {
 
     /// The scorecard's verdict, or nothing while no criterion can be decided.
     pub fn fit(&self) -> Option<FitScore> {
-        let facts = self.facts();
+        self.fit_by(self.facts())
+    }
+
+    /// The same, for facts as they were read.
+    pub fn fit_by(&self, facts: Facts) -> Option<FitScore> {
+        if facts.known == 0 {
+            return None;
+        }
         let (mut points, mut coverage) = (0.0, 0.0);
         for criterion in &self.model.fit().criteria {
             let bit = 1u64 << criterion.fact.0;
@@ -104,140 +98,37 @@ impl<'a> Reading<'a> {
 
     /// All signals that contribute at `at`, highest first.
     pub fn contributions(&self, at: Timestamp) -> Vec<Reason> {
-        let mut reasons: Vec<Reason> = Vec::new();
-        for (slot, run) in self.account.runs(self.layout) {
-            let (signal, count) = match self.layout.kind(slot) {
-                SlotKind::Sum(signal) => (self.model.signal(signal), Tag(run[0]).count() as u32),
-                SlotKind::Level(signal) => (self.model.signal(signal), Tag(run[0]).count() as u32),
-                SlotKind::Seen { set, .. } => match self.distinct_signal(set) {
-                    Some(signal) => (signal, self.seen_within(set, run, at)),
-                    None => continue,
-                },
-                _ => continue,
-            };
-            let points = self.run_points(slot, run, at);
-            if points >= 5e-7 {
-                reasons.push(Reason { signal: signal.name.clone(), points, count, last_seen: Tag(run[0]).time() });
-            }
-        }
+        let runs = self.account.scores(self.layout);
+        let mut reasons: Vec<Reason> = runs.filter_map(|(slot, run)| self.reason(slot, run, at)).collect();
         reasons.sort_by(|a, b| b.points.total_cmp(&a.points).then_with(|| a.signal.cmp(&b.signal)));
         reasons
+    }
+
+    fn reason(&self, slot: Slot, run: &[u64], at: Timestamp) -> Option<Reason> {
+        let worth = self.layout.worth(slot);
+        let (signal, count) = match self.layout.kind(slot) {
+            SlotKind::Sum(signal) | SlotKind::Level(signal) => (signal, Tag(run[0]).count() as u32),
+            SlotKind::Seen { set, .. } => (self.model.distinct_set(set).signal, worth.values(run, at)),
+            _ => return None,
+        };
+        let points = worth.points(run, at);
+        (points >= LEAST_SHOWN).then(|| Reason {
+            signal: self.model.signal(signal).name.clone(),
+            points,
+            count,
+            last_seen: Tag(run[0]).time(),
+        })
     }
 
     /// The first whole millisecond after `from` at which intent no longer reaches `mark`, given
     /// that it does at `from` and nothing happens.
     pub fn intent_falls_below(&self, mark: f64, from: Timestamp) -> Timestamp {
-        self.falls_below(mark, from, self.account.runs(self.layout))
+        falls_below(mark, from, self.scores())
     }
 
     /// The same for the contribution of one signal.
     pub fn score_falls_below(&self, signal: SignalId, mark: f64, from: Timestamp) -> Timestamp {
-        let slot = self.layout.score(signal);
-        self.falls_below(mark, from, std::iter::once((slot, self.account.run(self.layout, slot))))
-    }
-
-    fn falls_below(
-        &self,
-        mark: f64,
-        from: Timestamp,
-        runs: impl Iterator<Item = (Slot, &'a [u64])> + Clone,
-    ) -> Timestamp {
-        let points = |at| runs.clone().map(|(slot, run)| self.run_points(slot, run, at)).sum::<f64>();
-        let slope = |at| runs.clone().map(|(slot, run)| self.run_slope(slot, run, at)).sum::<f64>();
-        let uncapped = runs.clone().map(|(slot, run)| self.run_uncapped(slot, run, from)).sum::<f64>();
-        let end = runs.clone().map(|(slot, run)| self.run_end(slot, run, from, uncapped / mark)).max();
-        let mut search = Search { reached: from, missed: end.unwrap_or(from) };
-        // The bound is computed in floating point: widen it should rounding have left it short.
-        let mut widen = 1;
-        while reaches(points(search.missed), mark) || search.missed <= from {
-            search.missed = Timestamp::from_millis(search.missed.max(from).millis().saturating_add(widen));
-            widen *= 2;
-        }
-        search.run(mark, points, slope)
-    }
-
-    /// Points lost per millisecond by what is fading (not held at its cap) at `at`.
-    fn run_slope(&self, slot: Slot, run: &[u64], at: Timestamp) -> f64 {
-        let (SlotKind::Sum(signal) | SlotKind::Level(signal)) = self.layout.kind(slot) else { return 0.0 };
-        let signal = self.model.signal(signal);
-        let (Scoring::Additive { half_life } | Scoring::Level { half_life, .. }) = signal.scoring else { return 0.0 };
-        let points = uncapped_points(signal, run, at);
-        let at_cap = signal.cap.is_some_and(|cap| points >= cap);
-        if at_cap { 0.0 } else { points * std::f64::consts::LN_2 / half_life.span().millis() as f64 }
-    }
-
-    /// Points of what fades, without caps.
-    fn run_uncapped(&self, slot: Slot, run: &[u64], at: Timestamp) -> f64 {
-        let (SlotKind::Sum(signal) | SlotKind::Level(signal)) = self.layout.kind(slot) else { return 0.0 };
-        uncapped_points(self.model.signal(signal), run, at)
-    }
-
-    /// A moment by which all runs together lie below a mark as far as this one is concerned: what
-    /// fades sums up to `share` marks at `from` and fades at least as fast as the slowest.
-    fn run_end(&self, slot: Slot, run: &[u64], from: Timestamp, share: f64) -> Timestamp {
-        match self.layout.kind(slot) {
-            SlotKind::Sum(signal) | SlotKind::Level(signal) => match self.model.signal(signal).scoring {
-                Scoring::Additive { half_life } | Scoring::Level { half_life, .. } => {
-                    let millis = time_to_fade(share.max(1.0), 1.0, half_life);
-                    Timestamp::from_millis(from.millis().saturating_add(millis))
-                }
-                Scoring::Distinct { .. } => from,
-            },
-            SlotKind::Seen { set, .. } => Tag(run[0]).time() + self.model.distinct_set(set).within,
-            _ => from,
-        }
-    }
-}
-
-fn uncapped_points(signal: &Signal, run: &[u64], at: Timestamp) -> f64 {
-    match signal.scoring {
-        Scoring::Additive { half_life } | Scoring::Level { half_life, .. } => {
-            signal.points * f64::from_bits(run[1]) * fade(at - Tag(run[0]).time(), half_life)
-        }
-        Scoring::Distinct { .. } => 0.0,
-    }
-}
-
-fn capped(signal: &Signal, points: f64) -> f64 {
-    signal.cap.map_or(points, |cap| points.min(cap))
-}
-
-/// A bracket around the first millisecond at which a falling score misses a mark.
-struct Search {
-    reached: Timestamp,
-    missed: Timestamp,
-}
-
-impl Search {
-    /// Newton steps from the left, which never overshoot on a sum of decays (it is convex), guarded
-    /// by bisection for caps and window ends, where it is not.
-    fn run(mut self, mark: f64, points: impl Fn(Timestamp) -> f64, slope: impl Fn(Timestamp) -> f64) -> Timestamp {
-        let mut bisect = false;
-        while self.missed - self.reached > 1 {
-            let width = self.missed - self.reached;
-            let at = if bisect { None } else { self.newton(mark, &points, &slope) };
-            let at = at.unwrap_or(Timestamp::from_millis(self.reached.millis() + width / 2));
-            if reaches(points(at), mark) {
-                self.reached = at;
-            } else {
-                self.missed = at;
-            }
-            bisect = !bisect && self.missed - self.reached > width / 2;
-        }
-        self.missed
-    }
-
-    fn newton(
-        &self,
-        mark: f64,
-        points: impl Fn(Timestamp) -> f64,
-        slope: impl Fn(Timestamp) -> f64,
-    ) -> Option<Timestamp> {
-        let step = ((points(self.reached) - mark) / slope(self.reached)).floor();
-        let width = self.missed - self.reached;
-        // Step at least one millisecond and stay inside; a flat start (all at their caps) gives no step.
-        let inside = step.is_finite() && step < width as f64;
-        inside.then(|| Timestamp::from_millis(self.reached.millis() + (step as i64).clamp(1, width - 1)))
+        falls_below(mark, from, std::iter::once(self.score(signal)))
     }
 }
 

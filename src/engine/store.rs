@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{
     Engine, Retired, Step,
-    account::{Account, NEVER, Tag},
+    account::{Account, IDS_KEPT, NEVER, Tag},
     accounts::{Page, PageId, account_hash, page_of},
     faded_at,
-    layout::{Layout, Slot},
+    layout::{Layout, Slot, SlotKind},
 };
 use crate::model::{Model, SegmentId, Standing, TierId, Timestamp};
 
@@ -84,9 +84,13 @@ impl Remap {
         &self.schema
     }
 
-    /// Whether the cells of an account are what the schema says: known slots in order, each whole.
+    /// Whether the cells of an account are what the schema says: known slots in order, each whole; and
+    /// whether it has no more event ids than accounts keep.
     fn fits(&self, image: &AccountImage<'_>) -> bool {
         let Some(end) = image.words.len().checked_sub(usize::from(image.ids)) else { return false };
+        if usize::from(image.ids) > IDS_KEPT {
+            return false;
+        }
         let (mut at, mut last) = (0, Slot(0));
         while at < end {
             let slot = Tag(image.words[at]).slot();
@@ -147,6 +151,16 @@ fn width_of(name: &Arc<str>) -> Result<usize, UnknownSlot> {
         "member" | "gained" | "times" => Ok(1),
         _ => Err(UnknownSlot(name.clone())),
     }
+}
+
+/// One bit for each segment of which the account holds a membership.
+fn members_of(account: &Account, layout: &Layout) -> u32 {
+    let (scores, _) = layout.scoring();
+    let before_scores = account.tags(layout).map(Tag::slot).take_while(|slot| *slot < scores);
+    before_scores.fold(0, |bits, slot| match layout.kind(slot) {
+        SlotKind::Member(segment) => bits | 1 << segment.0,
+        _ => bits,
+    })
 }
 
 impl Engine {
@@ -222,6 +236,11 @@ impl Engine {
         self.pages[usize::from(page.0)] = Page::default();
     }
 
+    /// Makes room for so many more accounts of a page at once.
+    pub fn reserve(&mut self, page: PageId, accounts: usize) {
+        self.pages[usize::from(page.0)].reserve(accounts);
+    }
+
     /// Takes in a stored account that is not in memory yet. Returns whether its cells are well
     /// formed; if not, nothing is taken in.
     pub fn load(&mut self, image: &AccountImage<'_>, remap: &Remap) -> bool {
@@ -229,28 +248,23 @@ impl Engine {
             return false;
         }
         let mut retired = Retired::default();
-        let words = if remap.identical { image.words.clone() } else { remap.words(image, &mut retired).into() };
+        let remapped = if remap.identical { Vec::new() } else { remap.words(image, &mut retired) };
+        let words = if remap.identical { &image.words } else { &remapped[..] };
         let tier = image.tier.and_then(|tier| remap.tiers.get(usize::from(tier)).copied().flatten());
         if let (None, Some(old)) = (tier, image.tier) {
             retired.tier = remap.schema.tiers.get(usize::from(old)).cloned();
         }
-        let mut account = Account::from_parts(image.name, image.settled, tier, &words, image.ids);
-        account.members = self.members_of(&account);
         let hash = account_hash(image.name);
         let page = &mut self.pages[usize::from(page_of(hash).0)];
         if page.find(hash, image.name).is_none() {
+            let mut account = Account::from_parts(image.name, image.settled, tier, words, image.ids);
+            account.members = members_of(&account, &self.layout);
             page.add(hash, account);
         }
         if retired != Retired::default() {
             self.retired.insert(image.name.into(), retired);
         }
         true
-    }
-
-    fn members_of(&self, account: &Account) -> u32 {
-        let segments = (0..self.model.segments().len() as u8).map(SegmentId);
-        let member = |id: &SegmentId| !account.run(&self.layout, self.layout.member(*id)).is_empty();
-        segments.filter(member).fold(0, |bits, id| bits | 1 << id.0)
     }
 
     /// Takes in a published standing. It replaces what a page said if its sequence is higher: pages
@@ -269,15 +283,16 @@ impl Engine {
         let account = self.pages[usize::from(page.0)].get_mut(at);
         account.settled = account.settled.max(standing.as_of);
         account.set_tier(tier);
+        account.set_judged(false);
         account.members = 0;
         let since = Tag::new(Layout::STANDING, u64::from(standing.since.is_some()), standing.since.unwrap_or_default());
-        account.put(&self.layout, Layout::STANDING, &[since.0, standing.sequence as u64]);
+        account.put(&self.layout, Layout::STANDING, [since.0, standing.sequence as u64]);
         for (id, segment) in self.model.segments().iter().enumerate() {
             let slot = self.layout.member(SegmentId(id as u8));
             match standing.segments.iter().find(|member| member.name == segment.name) {
                 Some(member) => {
                     account.members |= 1 << id;
-                    account.put(&self.layout, slot, &[Tag::new(slot, 0, member.since).0]);
+                    account.put(&self.layout, slot, [Tag::new(slot, 0, member.since).0]);
                 }
                 None => account.clear(&self.layout, slot),
             }
@@ -285,7 +300,7 @@ impl Engine {
         for (id, tier) in self.model.tiers().iter().enumerate() {
             let Some(slot) = self.layout.gained(TierId(id as u8)) else { continue };
             match standing.gained.iter().find(|gained| gained.name == tier.name) {
-                Some(gained) => account.put(&self.layout, slot, &[Tag::new(slot, 0, gained.at).0]),
+                Some(gained) => account.put(&self.layout, slot, [Tag::new(slot, 0, gained.at).0]),
                 None => account.clear(&self.layout, slot),
             }
         }

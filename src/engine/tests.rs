@@ -134,3 +134,19 @@ fn a_faded_account_is_evicted_and_its_standing_with_it() {
     assert!(story.engine.sweep(page, Timestamp::from_millis(START + 400 * DAY), &mut story.step));
     assert_eq!((story.engine.len(), story.step.evicted.len()), (0, 1));
 }
+
+#[test]
+fn an_account_with_more_event_ids_than_are_kept_is_not_well_formed() {
+    let mut engine = Engine::new(model(), Span::seconds(5));
+    let remap = Remap::new(engine.schema(), &engine).unwrap();
+    let image = |ids: u8| AccountImage {
+        name: "acme",
+        settled: Timestamp::from_millis(START),
+        tier: None,
+        ids,
+        words: vec![0; usize::from(ids)].into(),
+    };
+    assert!(!engine.load(&image(17), &remap));
+    assert!(!engine.load(&image(0x80), &remap));
+    assert!(engine.load(&image(16), &remap));
+}
