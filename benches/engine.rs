@@ -231,6 +231,7 @@ fn pages(c: &mut Criterion) {
             |()| {
                 engine.clear_page(page);
                 let mut part = page::decode(&bytes).expect("a page");
+                engine.reserve(page, part.accounts_left());
                 while let Some(account) = part.next_account().expect("an account") {
                     engine.load(&account, &remap);
                 }

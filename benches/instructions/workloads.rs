@@ -79,11 +79,12 @@ pub fn names() -> impl Iterator<Item = String> {
 }
 
 /// The workloads other than decoding events.
-const OTHERS: [Workload; 7] = [
+const OTHERS: [Workload; 8] = [
     ("decode/attributes", decode_attributes, 1000),
     ("engine/apply", || apply(false), 2000),
     ("engine/apply_person", || apply(true), 2000),
     ("engine/apply_duplicate", apply_duplicate, 1000),
+    ("engine/apply_quiet", apply_quiet, 2000),
     ("engine/fall_due", fall_due, 1000),
     ("page/encode", encode_page, 20),
     ("page/restore", restore_page, 20),
@@ -155,6 +156,18 @@ impl Load {
         let hits = if by_somebody { &hits[..] } else { &hits[..1] };
         // Each account has an event every six hours or so.
         let time = Timestamp::from_millis(START + self.events as i64 * 20_000);
+        self.apply(random, time, hits);
+    }
+
+    /// Somebody known looks at the blog, a millisecond after the event before: nothing changes.
+    fn next_quiet(&mut self) {
+        self.events += 1;
+        let random = random(self.events);
+        let time = Timestamp::from_millis(START + 5 * ACCOUNTS as i64 * 20_000 + self.events as i64);
+        self.apply(random, time, &[Hit::Seen(self.people, PersonId(random >> 62))]);
+    }
+
+    fn apply(&mut self, random: u64, time: Timestamp, hits: &[Hit]) {
         let account = &self.names[random as usize % ACCOUNTS];
         let event = Event { account, id: EventId(random), time, recorded: time, hits };
         // As a worker does: the clock follows the records, grace behind.
@@ -176,6 +189,13 @@ fn random(number: u64) -> u64 {
 fn apply(by_somebody: bool) -> Work {
     let mut load = Load::new();
     Box::new(move || load.next(by_somebody))
+}
+
+fn apply_quiet() -> Work {
+    let mut load = Load::new();
+    // Until everybody was there, and accounts remember as many events as they can.
+    (0..24 * ACCOUNTS).for_each(|_| load.next_quiet());
+    Box::new(move || load.next_quiet())
 }
 
 /// An event that the account knows already.
@@ -212,6 +232,7 @@ fn restore_page() -> Work {
     Box::new(move || {
         engine.clear_page(PAGE);
         let mut part = page::decode(&bytes).expect("a page");
+        engine.reserve(PAGE, part.accounts_left());
         while let Some(account) = part.next_account().expect("an account") {
             engine.load(&account, &remap);
         }

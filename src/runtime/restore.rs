@@ -263,6 +263,7 @@ fn take_page(
         return Ok(());
     }
     let remap = remap_for(&header.schema, remaps, owned).map_err(|error| refuse(&error))?;
+    owned.engine.reserve(header.page, part.accounts_left());
     while let Some(account) = part.next_account().map_err(|error| refuse(&error))? {
         if page_of(account_hash(account.name)) != header.page {
             return Err(refuse(&format!("account {} belongs on another page than {}", account.name, header.page.0)));

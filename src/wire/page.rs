@@ -105,8 +105,10 @@ impl Part {
         self.bytes.extend(account.settled.millis().to_le_bytes());
         self.bytes.extend([account.tier.unwrap_or(NO_TIER), account.ids]);
         self.bytes.extend((account.words.len() as u32).to_le_bytes());
-        for word in account.words.iter() {
-            self.bytes.extend(word.to_le_bytes());
+        let start = self.bytes.len();
+        self.bytes.resize(start + account.words.len() * 8, 0);
+        for (bytes, word) in self.bytes[start..].as_chunks_mut::<8>().0.iter_mut().zip(&*account.words) {
+            *bytes = word.to_le_bytes();
         }
     }
 
@@ -120,8 +122,11 @@ impl Part {
     }
 }
 
+/// Bytes of an account without a name and without words.
+const LEAST_ACCOUNT: usize = 2 + 8 + 2 + 4;
+
 fn encoded_len(account: &AccountImage<'_>) -> usize {
-    2 + account.name.len() + 8 + 2 + 4 + account.words.len() * 8
+    LEAST_ACCOUNT + account.name.len() + account.words.len() * 8
 }
 
 fn put_header(out: &mut Vec<u8>, page: PageId, partition: i32, positions: &[(Arc<str>, i64)], schema: &Schema) {
@@ -154,7 +159,12 @@ pub struct PagePart<'a> {
     pub header: PageHeader,
     left: u32,
     reader: Reader<'a>,
+    /// The words of the account that was read last.
+    words: Vec<u64>,
 }
+
+/// Words that most accounts have no more of.
+const WORDS_AT_FIRST: usize = 64;
 
 /// Checks the format, the checksum and the header of a part.
 pub fn decode(bytes: &[u8]) -> Result<PagePart<'_>, PageError> {
@@ -184,12 +194,22 @@ pub fn decode(bytes: &[u8]) -> Result<PagePart<'_>, PageError> {
         return Err(PageError::Contents("it has more statements about attributes than an account has bits for them"));
     }
     let left = reader.u32()?;
-    Ok(PagePart { header: PageHeader { page, partition, part, parts, positions, schema }, left, reader })
+    Ok(PagePart {
+        header: PageHeader { page, partition, part, parts, positions, schema },
+        left,
+        reader,
+        words: Vec::with_capacity(WORDS_AT_FIRST),
+    })
 }
 
 impl<'a> PagePart<'a> {
+    /// How many accounts are still to come: no more than what is left of the bytes has room for.
+    pub fn accounts_left(&self) -> usize {
+        (self.left as usize).min(self.reader.0.len() / LEAST_ACCOUNT)
+    }
+
     /// The next account, or nothing after the last.
-    pub fn next_account(&mut self) -> Result<Option<AccountImage<'a>>, PageError> {
+    pub fn next_account(&mut self) -> Result<Option<AccountImage<'_>>, PageError> {
         if self.left == 0 {
             return if self.reader.0.is_empty() {
                 Ok(None)
@@ -206,8 +226,10 @@ impl<'a> PagePart<'a> {
         if usize::from(ids) > count {
             return Err(PageError::Contents("an account has more event ids than words"));
         }
-        let words: Vec<u64> = words.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        Ok(Some(AccountImage { name, settled, tier: (tier != NO_TIER).then_some(tier), ids, words: words.into() }))
+        self.words.clear();
+        self.words.extend(words.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
+        let tier = (tier != NO_TIER).then_some(tier);
+        Ok(Some(AccountImage { name, settled, tier, ids, words: self.words.as_slice().into() }))
     }
 }
 
@@ -254,11 +276,15 @@ mod tests {
         Schema { digest: "d1".into(), slots: names(&["facts", "standing"]), tiers: names(&["hot"]), facts: vec![] }
     }
 
-    fn read(bytes: &[u8]) -> Result<(PageHeader, Vec<AccountImage<'_>>), PageError> {
+    type Stored = (String, i64, Option<u8>, u8, Vec<u64>);
+
+    fn read(bytes: &[u8]) -> Result<(PageHeader, Vec<Stored>), PageError> {
         let mut part = decode(bytes)?;
-        let mut accounts = Vec::new();
-        while let Some(account) = part.next_account()? {
-            accounts.push(account);
+        let (mut accounts, mut left) = (Vec::new(), part.accounts_left());
+        while let Some(AccountImage { name, settled, tier, ids, words }) = part.next_account()? {
+            accounts.push((name.to_owned(), settled.millis(), tier, ids, words.into_owned()));
+            left -= 1;
+            assert_eq!(part.accounts_left(), left);
         }
         Ok((part.header, accounts))
     }
@@ -269,15 +295,18 @@ mod tests {
             accounts in prop::collection::vec(("[a-z0-9.]{0,30}", 0i64..1 << 44, prop::option::of(0u8..9), prop::collection::vec(any::<u64>(), 0..40)), 0..60),
             limit in 200usize..5000,
         ) {
-            let images: Vec<_> = accounts.iter().map(|(name, settled, tier, words)| AccountImage {
+            let stored: Vec<Stored> = accounts.into_iter()
+                .map(|(name, settled, tier, words)| (name, settled, tier, (words.len() / 2) as u8, words))
+                .collect();
+            let images = stored.iter().map(|(name, settled, tier, ids, words)| AccountImage {
                 name,
                 settled: Timestamp::from_millis(*settled),
                 tier: *tier,
-                ids: (words.len() / 2) as u8,
+                ids: *ids,
                 words: words.into(),
-            }).collect();
+            });
             let positions = vec![("intent.events".into(), 17), ("intent.accounts".into(), 0)];
-            let parts = encode(PageId(9), 3, &positions, &schema(), images.iter().cloned(), limit);
+            let parts = encode(PageId(9), 3, &positions, &schema(), images, limit);
             let mut back = Vec::new();
             for (at, bytes) in parts.iter().enumerate() {
                 let (header, accounts) = read(bytes).unwrap();
@@ -285,7 +314,7 @@ mod tests {
                 prop_assert_eq!(&header.positions, &positions);
                 back.extend(accounts);
             }
-            prop_assert_eq!(back, images);
+            prop_assert_eq!(back, stored);
         }
 
         #[test]

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tidemark::{
-    engine::{Engine, Mode, Remap, Step},
+    engine::{AccountImage, Engine, Mode, Remap, Step},
     log::{InputId, Offset, Partition, Record},
     model::{Model, Span, Timestamp},
     settings::{Settings, Surroundings},
@@ -180,18 +180,27 @@ fn message_bytes_max(text: &str) -> usize {
 /// Reads a part of a page, takes its accounts in, and writes it again.
 fn load(bytes: &[u8]) {
     let Ok(mut part) = page::decode(bytes) else { return };
-    let mut images = Vec::new();
+    let mut stored = Vec::new();
     let sound = loop {
         match next(&mut part, bytes.len()) {
-            Ok(Some(image)) => images.push(image),
+            Ok(Some(AccountImage { name, settled, tier, ids, words })) => {
+                stored.push((name.to_owned(), settled, tier, ids, words.into_owned()));
+            }
             Ok(None) => break true,
             Err(_) => break false,
         }
     };
+    let images = stored.iter().map(|(name, settled, tier, ids, words)| AccountImage {
+        name,
+        settled: *settled,
+        tier: *tier,
+        ids: *ids,
+        words: words.into(),
+    });
     let header = part.header;
     if sound && (header.part, header.parts) == (0, 1) {
         let PageHeader { page, partition, positions, schema, .. } = &header;
-        let written = page::encode(*page, *partition, positions, schema, images.iter().cloned(), usize::MAX);
+        let written = page::encode(*page, *partition, positions, schema, images.clone(), usize::MAX);
         assert!(written == [bytes], "what is read is what was written");
         let mut damaged = bytes.to_vec();
         let bit = xxhash_rust::xxh3::xxh3_64(bytes) as usize % (8 * bytes.len());
@@ -200,14 +209,14 @@ fn load(bytes: &[u8]) {
     }
     let (mut engine, mut step) = (Engine::new(model(), Span::seconds(5)), Step::default());
     let Ok(remap) = Remap::new(header.schema, &engine) else { return };
-    let taken = images.iter().filter(|image| engine.load(image, &remap)).count();
+    let taken = images.filter(|image| engine.load(image, &remap)).count();
     assert!(engine.len() <= taken);
     engine.arm_all();
     engine.advance(Timestamp::LATEST, TIMERS_MAX, RECORDED, &mut step);
 }
 
 /// The next account of a part, which has no more in it than the bytes of the part.
-fn next<'a>(part: &mut PagePart<'a>, bytes: usize) -> Result<Option<tidemark::engine::AccountImage<'a>>, PageError> {
+fn next<'a>(part: &'a mut PagePart<'_>, bytes: usize) -> Result<Option<AccountImage<'a>>, PageError> {
     let next = part.next_account();
     if let Ok(Some(image)) = &next {
         assert!(image.name.len() + 8 * image.words.len() <= bytes);
