@@ -8,6 +8,7 @@ mod matching;
 mod rule;
 mod scoring;
 mod time;
+pub(crate) mod words;
 
 pub use change::{Cause, Change, FitScore, Op, Reason, SegmentSince, Standing, TierGained, Transition};
 pub use dispatch::Dispatch;

@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use crate::model::words::find;
+
 /// A URL taken apart; nothing is decoded yet.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Url<'a> {
@@ -16,14 +18,13 @@ pub struct Url<'a> {
 impl<'a> Url<'a> {
     /// Takes `https://user@host:port/path?query#fragment` apart; also `//host/path` and `/path`.
     pub fn split(url: &'a str) -> Self {
-        let (url, tail) = split_before(url, |byte| matches!(byte, b'?' | b'#'));
-        match after_scheme(url) {
-            None => Self { authority: None, path: url, tail },
-            Some(rest) => {
-                let (authority, path) = split_before(rest, |byte| byte == b'/');
-                Self { authority: Some(authority), path: if path.is_empty() { "/" } else { path }, tail }
-            }
-        }
+        let Some(rest) = after_scheme(url) else {
+            let (path, tail) = split_before(url, [b'?', b'#']);
+            return Self { authority: None, path, tail };
+        };
+        let (authority, rest) = split_before(rest, [b'/', b'?', b'#']);
+        let (path, tail) = split_before(rest, [b'?', b'#']);
+        Self { authority: Some(authority), path: if path.is_empty() { "/" } else { path }, tail }
     }
 
     /// The host in lower case, without user and port.
@@ -40,19 +41,25 @@ impl<'a> Url<'a> {
 
     /// The decoded value of the first query parameter of this name.
     pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
-        let (query, _) = split_before(self.tail.strip_prefix('?')?, |byte| byte == b'#');
+        let (query, _) = split_before(self.tail.strip_prefix('?')?, [b'#']);
         let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(key, _)| *key == name || decode(key) == name).map(|(_, value)| decode(value))
     }
 }
 
-/// Splits before the first byte of a kind, one of ASCII.
-fn split_before(text: &str, is_border: impl Fn(u8) -> bool) -> (&str, &str) {
-    text.split_at(text.bytes().position(is_border).unwrap_or(text.len()))
+/// Splits before the first of some bytes, all of ASCII.
+fn split_before<const N: usize>(text: &str, borders: [u8; N]) -> (&str, &str) {
+    text.split_at(find(text.as_bytes(), 0, borders).unwrap_or(text.len()))
 }
 
 fn after_scheme(url: &str) -> Option<&str> {
-    let (scheme, rest) = split_before(url, |byte| !(byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)));
+    // Nearly all have one of these two.
+    url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).or_else(|| after_any_scheme(url))
+}
+
+fn after_any_scheme(url: &str) -> Option<&str> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    let (scheme, rest) = url.split_at(url.bytes().position(|byte| !is_part(byte)).unwrap_or(url.len()));
     rest.strip_prefix(if scheme.is_empty() { "//" } else { "://" })
 }
 
@@ -140,6 +147,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn known_schemes_are_as_any_other(rest in "[a:/?#@]{0,20}") {
+            let [http, https, other] = ["http", "https", "app"].map(|scheme| format!("{scheme}://{rest}"));
+            prop_assert_eq!(Url::split(&http), Url::split(&other));
+            prop_assert_eq!(Url::split(&https), Url::split(&other));
+        }
+
         #[test]
         fn any_text_is_split_without_panic(url in "\\PC*|[a:/?#@%&=+.\\[\\]\u{e4}0-9]*") {
             let split = Url::split(&url);
