@@ -11,14 +11,64 @@ const DAY_MS: i64 = 86_400_000;
 /// Reads an RFC 3339 date-time with any offset, such as `2026-11-21T17:00:00.5Z`. What is finer
 /// than a millisecond is cut off. Nothing if the text is anything else.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-    let bytes = text.as_bytes();
-    let (date_time, rest) = bytes.split_at_checked(19)?;
+    let text = text.as_bytes();
+    if let Some(time) = usual(text) {
+        return Some(time);
+    }
+    let (date_time, rest) = text.split_at_checked(19)?;
     let separators = [date_time[4], date_time[7], date_time[10], date_time[13], date_time[16]];
     if !matches!(separators, [b'-', b'-', b'T' | b't' | b' ', b':', b':']) {
         return None;
     }
-    let (year, month, day) = (number(&date_time[..4])?, number(&date_time[5..7])?, number(&date_time[8..10])?);
-    let (hour, minute, second) = (number(&date_time[11..13])?, number(&date_time[14..16])?, number(&date_time[17..])?);
+    let date = [number(&date_time[..4])?, number(&date_time[5..7])?, number(&date_time[8..10])?];
+    let time = [number(&date_time[11..13])?, number(&date_time[14..16])?, number(&date_time[17..])?];
+    let (fraction_ms, rest) = fraction(rest)?;
+    moment(date, time, fraction_ms - offset_minutes(rest)? * 60_000)
+}
+
+/// What bounds the bytes of a time that is written as nearly all are, eight at a time.
+const USUAL: [[[u8; 8]; 2]; 3] =
+    [[*b"0000-00-", *b"9999-99-"], [*b"00T00:00", *b"99T99:99"], [*b":00.000Z", *b":99.999Z"]];
+
+/// Reads a time that is written as usual.
+fn usual(text: &[u8]) -> Option<Timestamp> {
+    let ([first, second, third], []) = text.as_chunks() else { return None };
+    let date = digits(*first, USUAL[0])?;
+    let minutes = digits(*second, USUAL[1])?;
+    let seconds = digits(*third, USUAL[2])?;
+    let date_of_day = [date.pair(0) * 100 + date.pair(2), date.pair(5), minutes.pair(0)];
+    moment(date_of_day, [minutes.pair(3), minutes.pair(6), seconds.pair(1)], seconds.pair(4) * 10 + seconds.one(6))
+}
+
+/// Eight bytes that are values of digits, or zero, the first one lowest.
+struct Digits(u64);
+
+impl Digits {
+    fn one(&self, at: usize) -> i64 {
+        (self.0 >> (8 * at) & 0xff) as i64
+    }
+
+    /// The number that two of them make.
+    fn pair(&self, at: usize) -> i64 {
+        self.one(at) * 10 + self.one(at + 1)
+    }
+}
+
+/// The digits of a text whose other bytes are those of both bounds.
+#[inline]
+fn digits(text: [u8; 8], [lowest, highest]: [[u8; 8]; 2]) -> Option<Digits> {
+    const EACH: u64 = u64::MAX / 0xff;
+    let (lowest, highest) = (u64::from_le_bytes(lowest), u64::from_le_bytes(highest));
+    let digits = u64::from_le_bytes(text) ^ lowest;
+    // Takes a byte over 0x7f if it is more than it may be. One that overflows into the next was over it
+    // itself.
+    let above = EACH * 0x7f - (highest ^ lowest);
+    let odd = (digits.wrapping_add(above) | digits) & (EACH << 7);
+    (odd == 0).then_some(Digits(digits))
+}
+
+/// The moment of year, month and day at hour, minute and second and some milliseconds, if there is one.
+fn moment([year, month, day]: [i64; 3], [hour, minute, second]: [i64; 3], millis: i64) -> Option<Timestamp> {
     // A leap second (60) is legal; Unix time has none, so it becomes the second after.
     if !(1..=12).contains(&month)
         || !(1..=days_in(year, month)).contains(&day)
@@ -28,9 +78,8 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     {
         return None;
     }
-    let (fraction_ms, rest) = fraction(rest)?;
-    let seconds = hour * 3600 + minute * 60 + second - offset_minutes(rest)? * 60;
-    Some(Timestamp::from_millis(days_from_civil(year, month, day) * DAY_MS + seconds * 1000 + fraction_ms))
+    let seconds = hour * 3600 + minute * 60 + second;
+    Some(Timestamp::from_millis(days_from_civil(year, month, day) * DAY_MS + seconds * 1000 + millis))
 }
 
 /// Writes a moment as RFC 3339 in UTC, always with milliseconds: `2026-11-21T17:00:00.000Z`.
@@ -196,14 +245,16 @@ fn days_in(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since the Unix epoch of a date in the proleptic Gregorian calendar. Counts in eras of 400
-/// years that start on 1 March, so that the leap day is the last of its year (H. Hinnant,
+/// Days since the Unix epoch of a date in the proleptic Gregorian calendar; no year is negative. Counts
+/// in years that start on 1 March, so that the leap day is the last of its year (H. Hinnant,
 /// "chrono-compatible low-level date algorithms").
 fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    // One era of 400 years more, as January of year 0 belongs to the year before.
+    let year = (year + 400 - i64::from(month <= 2)) as u32;
+    let month = month as u32;
+    let day_of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5;
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+    i64::from(days) + day - (146_097 + 719_469)
 }
 
 /// The inverse of [`days_from_civil`].
@@ -329,6 +380,20 @@ mod tests {
             // chrono is the second opinion on the calendar.
             let second_opinion = chrono::DateTime::parse_from_rfc3339(&text).unwrap();
             prop_assert_eq!(second_opinion.timestamp_millis(), millis);
+        }
+
+        #[test]
+        fn the_quick_way_reads_what_the_general_one_reads(
+            millis in -62_167_219_200_000_i64..=253_402_300_799_999,
+            damage in prop::option::of((0_usize..23, prop::sample::select(&b"0123459:-.TZ/\x7f\0"[..]))),
+        ) {
+            let mut text = format_rfc3339(Timestamp::from_millis(millis)).into_bytes();
+            if let Some((at, byte)) = damage {
+                text[at] = byte;
+            }
+            let text = String::from_utf8(text).unwrap();
+            // One digit more is for the general way, and is cut off.
+            prop_assert_eq!(parse_rfc3339(&text), parse_rfc3339(&text.replace('Z', "0Z")), "{}", text);
         }
 
         #[test]
