@@ -8,7 +8,7 @@ use std::{borrow::Cow, mem, sync::Arc};
 use super::{
     dead_letter::{Fault, Rejected},
     event::RawRecord,
-    fields::{Wanted, account_in, account_of_key, emptied, text_at, time_at},
+    fields::{Slots, Wanted, account_in, account_of_key, text_at, time_at},
 };
 use crate::model::{Attributes, Facts, Field, Model, Timestamp};
 
@@ -19,7 +19,7 @@ pub struct AttributeDecoder {
     wanted: Wanted,
     account_slot: usize,
     time_slot: usize,
-    fields: Vec<Field<'static>>,
+    fields: Slots<'static>,
     /// The account of the last record, if its JSON had it in escapes.
     account: String,
 }
@@ -29,15 +29,15 @@ impl AttributeDecoder {
     pub fn new(model: Arc<Model>) -> Self {
         let wanted = Wanted::new(model.attribute_keys(), &["account", "time"], false);
         let (account_slot, time_slot) = (wanted.slot("account"), wanted.slot("time"));
-        Self { model, wanted, account_slot, time_slot, fields: Vec::new(), account: String::new() }
+        Self { model, wanted, account_slot, time_slot, fields: Slots::default(), account: String::new() }
     }
 
     /// Reads a record. Without a record time, its `time` field stands for it; without that, it
     /// holds from the start of all time. An error is for the dead letters.
     pub fn decode<'r>(&'r mut self, record: RawRecord<'r>) -> Result<Attributes<'r>, Rejected> {
-        let mut fields: Vec<Field<'r>> = mem::take(&mut self.fields);
+        let mut fields: Slots<'r> = mem::take(&mut self.fields);
         let outcome = self.read(&record, &mut fields);
-        self.fields = emptied(fields);
+        self.fields = fields.emptied();
         let (account, recorded, facts) = outcome?;
         let account = match account {
             Cow::Borrowed(account) => account,
@@ -50,9 +50,9 @@ impl AttributeDecoder {
     }
 
     fn read<'r>(
-        &self,
+        &mut self,
         record: &RawRecord<'r>,
-        fields: &mut Vec<Field<'r>>,
+        fields: &mut Slots<'r>,
     ) -> Result<(Cow<'r, str>, Timestamp, Facts), Rejected> {
         if let (Some(key), None) = (record.key, record.value) {
             let recorded = record.recorded.unwrap_or(Timestamp::EARLIEST);
@@ -65,7 +65,7 @@ impl AttributeDecoder {
         };
         let account = account_of(&fields[self.account_slot], record.key)?;
         if fields[self.account_slot] == Field::Absent {
-            fields[self.account_slot] = Field::Text(account.clone());
+            fields.put(self.account_slot, Field::Text(account.clone()));
         }
         let facts = self.model.facts_of(fields);
         Ok((account, recorded, facts))

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{
     dead_letter::{Fault, Rejected},
-    fields::{Wanted, account_in, account_of_key, emptied, kind_of, text_at, time_at},
+    fields::{Slots, Wanted, account_in, account_of_key, kind_of, text_at, time_at},
     time::{format_rfc3339, format_span},
     url::Url,
 };
@@ -94,7 +94,7 @@ pub enum Decoded<'r> {
 #[derive(Debug)]
 pub struct Decoder {
     plan: Plan,
-    fields: Vec<Field<'static>>,
+    fields: Slots<'static>,
     hits: Vec<Hit>,
     /// The account of the last event, if its JSON had it in escapes.
     account: String,
@@ -104,14 +104,14 @@ impl Decoder {
     /// A decoder for `model`; events may be dated up to `max_future_skew` after their record time.
     pub fn new(model: Arc<Model>, person_key: PersonKey, max_future_skew: Span) -> Self {
         let plan = Plan::new(model, person_key, max_future_skew);
-        Self { plan, fields: Vec::new(), hits: Vec::new(), account: String::new() }
+        Self { plan, fields: Slots::default(), hits: Vec::new(), account: String::new() }
     }
 
     /// Reads a record. An error is for the dead letters.
     pub fn decode<'r>(&'r mut self, record: RawRecord<'r>) -> Result<Decoded<'r>, Rejected> {
-        let mut fields: Vec<Field<'r>> = mem::take(&mut self.fields);
+        let mut fields: Slots<'r> = mem::take(&mut self.fields);
         let outcome = self.plan.read(&record, &mut fields, &mut self.hits);
-        self.fields = emptied(fields);
+        self.fields = fields.emptied();
         let Head { id, time, recorded, account, ignored } = outcome?;
         if let Some(why) = ignored {
             return Ok(Decoded::Ignored { why, time });
@@ -221,9 +221,9 @@ impl Plan {
     }
 
     fn read<'r>(
-        &self,
+        &mut self,
         record: &RawRecord<'r>,
-        fields: &mut Vec<Field<'r>>,
+        fields: &mut Slots<'r>,
         hits: &mut Vec<Hit>,
     ) -> Result<Head<'r>, Rejected> {
         self.wanted.read(record.value, fields)?;
@@ -251,34 +251,29 @@ impl Plan {
 
     /// Fills the keys that the top level of the event leaves open from its `url`, then from its
     /// properties.
-    fn derive(&self, fields: &mut [Field<'_>]) -> Result<(), Rejected> {
+    fn derive(&self, fields: &mut Slots<'_>) -> Result<(), Rejected> {
         if let Some(slot) = self.url {
-            text_at(&fields[slot], "url")?;
-            // The clone of borrowed text is free.
-            match fields[slot].clone() {
+            match fields[slot] {
                 Field::Text(Cow::Borrowed(url)) => {
                     let url = Url::split(url);
                     self.fill(fields, |part| part.of(&url));
                 }
-                Field::Text(Cow::Owned(url)) => {
+                Field::Text(Cow::Owned(ref url)) => {
+                    let url = url.clone();
                     let url = Url::split(&url);
                     self.fill(fields, |part| part.of(&url).map(|text| Cow::Owned(text.into_owned())));
                 }
-                _ => {}
+                ref other => drop(text_at(other, "url")?),
             }
         }
-        for key in 0..self.model.event_keys().len() {
-            if matches!(fields[key], Field::Absent) {
-                fields.swap(key, self.wanted.property_slot(key));
-            }
-        }
+        fields.fill_from(self.wanted.property_slot(0));
         Ok(())
     }
 
-    fn fill<'r>(&self, fields: &mut [Field<'r>], value: impl Fn(&UrlPart) -> Option<Cow<'r, str>>) {
+    fn fill<'r>(&self, fields: &mut Slots<'r>, value: impl Fn(&UrlPart) -> Option<Cow<'r, str>>) {
         for (slot, part) in &self.derived {
             if matches!(fields[*slot], Field::Absent) {
-                fields[*slot] = value(part).map_or(Field::Absent, Field::Text);
+                fields.put(*slot, value(part).map_or(Field::Absent, Field::Text));
             }
         }
     }
@@ -339,8 +334,8 @@ impl Plan {
     fn unknown_level(&self, record: &RawRecord<'_>, field: KeyId, signal: &str) -> Rejected {
         let slot = usize::from(field.0);
         let name = &self.model.event_keys()[slot];
-        let mut fields = Vec::new();
-        let reread = self.wanted.read(record.value, &mut fields).is_ok();
+        let mut fields = Slots::default();
+        let reread = self.wanted.read_carefully(record.value, &mut fields).is_ok();
         let property = if reread { &fields[self.wanted.property_slot(slot)] } else { &Field::Absent };
         let (path, found) = match fields.get(slot) {
             Some(Field::Absent) if *property != Field::Absent => (format!("$.properties.{name}"), property),
@@ -361,13 +356,18 @@ fn level_of(field: &Field<'_>) -> Option<f64> {
     }
 }
 
+#[inline]
 fn required<'f>(field: &'f Field<'_>, name: &str) -> Result<&'f str, Rejected> {
-    let missing = |what| Rejected::new(Fault::MissingField, format!("$.{name}"), format!("`{name}` is {what}"));
     match text_at(field, name)? {
-        None => Err(missing("missing")),
-        Some("") => Err(missing("empty")),
-        Some(text) => Ok(text),
+        Some(text) if !text.is_empty() => Ok(text),
+        found => Err(missing(found, name)),
     }
+}
+
+#[cold]
+fn missing(found: Option<&str>, name: &str) -> Rejected {
+    let what = if found.is_some() { "empty" } else { "missing" };
+    Rejected::new(Fault::MissingField, format!("$.{name}"), format!("`{name}` is {what}"))
 }
 
 /// The producer's word comes before the record key, which may have been chosen for another reason.

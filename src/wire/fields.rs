@@ -1,6 +1,6 @@
 //! The fields of a JSON record that the model asks for; everything else is skipped unread.
 
-use std::{borrow::Cow, mem};
+use std::borrow::Cow;
 
 use super::{
     dead_letter::{Fault, Rejected},
@@ -9,7 +9,13 @@ use super::{
 use crate::model::{Field, Keys, Timestamp};
 
 mod any;
+mod order;
 mod plain;
+mod slots;
+
+pub use slots::Slots;
+
+use order::Order;
 
 /// The largest record value that is read, in bytes.
 pub const MAX_VALUE_BYTES: usize = 1 << 20;
@@ -25,17 +31,19 @@ pub const MAX_ACCOUNT_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Wanted {
     /// Names and their places, by the length of the name: few are left to compare.
-    places: Vec<Vec<(Box<str>, Place)>>,
+    names: Vec<Vec<(Box<str>, Place)>>,
     /// Number of slots of the top level.
     slots: usize,
     /// Number of slots of the properties.
     properties: usize,
+    /// What plain records are expected to have.
+    order: Order,
 }
 
-/// Where a field goes.
+/// Where a field goes. Small, for it is handed on with every member of a record.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Place {
-    Slot(usize),
+    Slot(u32),
     Properties,
     Nowhere,
 }
@@ -43,9 +51,10 @@ enum Place {
 impl Wanted {
     /// Wants the keys of the model and `fixed` names.
     pub fn new(keys: &Keys, fixed: &[&str], properties: bool) -> Self {
-        let mut wanted = Self { places: Vec::new(), slots: 0, properties: if properties { keys.len() } else { 0 } };
+        let property_slots = if properties { keys.len() } else { 0 };
+        let mut wanted = Self { names: Vec::new(), slots: 0, properties: property_slots, order: Order::default() };
         for name in keys.iter().map(|key| &**key).chain(fixed.iter().copied()) {
-            wanted.slots += usize::from(wanted.want(name, Place::Slot(wanted.slots)));
+            wanted.slots += usize::from(wanted.want(name, Place::Slot(wanted.slots as u32)));
         }
         if properties {
             wanted.want("properties", Place::Properties);
@@ -57,8 +66,8 @@ impl Wanted {
     fn want(&mut self, name: &str, place: Place) -> bool {
         let is_new = self.place(name.as_bytes()) == Place::Nowhere;
         if is_new {
-            self.places.resize_with(self.places.len().max(name.len() + 1), Vec::new);
-            self.places[name.len()].push((name.into(), place));
+            self.names.resize_with(self.names.len().max(name.len() + 1), Vec::new);
+            self.names[name.len()].push((name.into(), place));
         }
         is_new
     }
@@ -66,7 +75,7 @@ impl Wanted {
     /// The slot of a top-level field that is wanted.
     pub fn slot(&self, name: &str) -> usize {
         match self.place(name.as_bytes()) {
-            Place::Slot(slot) => slot,
+            Place::Slot(slot) => slot as usize,
             Place::Properties | Place::Nowhere => panic!("`{name}` is not wanted"),
         }
     }
@@ -77,36 +86,34 @@ impl Wanted {
     }
 
     /// Fills the slots from a JSON object. Of a name that stands twice the last one counts.
-    pub fn read<'r>(&self, value: Option<&'r [u8]>, fields: &mut Vec<Field<'r>>) -> Result<(), Rejected> {
-        fields.clear();
-        fields.resize_with(self.slots + self.properties, Field::default);
-        let text = text_of(value)?;
-        if plain::read(self, text, fields).is_some() {
-            return Ok(());
-        }
-        fields.fill(Field::Absent);
-        any::read(self, text, fields)
+    pub fn read<'r>(&mut self, value: Option<&'r [u8]>, slots: &mut Slots<'r>) -> Result<(), Rejected> {
+        slots.reset(self.slots + self.properties);
+        if plain::read(self, text_of(value)?, slots).is_some() { Ok(()) } else { self.read_carefully(value, slots) }
+    }
+
+    /// The same in the way that is slow for all records.
+    pub fn read_carefully<'r>(&self, value: Option<&'r [u8]>, slots: &mut Slots<'r>) -> Result<(), Rejected> {
+        slots.reset(self.slots + self.properties);
+        any::read(self, text_of(value)?, slots)
     }
 
     fn place(&self, name: &[u8]) -> Place {
-        let mut alike = self.places.get(name.len()).into_iter().flatten();
-        let found = alike.find(|(wanted, _)| wanted.bytes().eq(name.iter().copied()));
+        let mut alike = self.names.get(name.len()).into_iter().flatten();
+        let found = alike.find(|(wanted, _)| wanted.as_bytes() == name);
         found.map_or(Place::Nowhere, |(_, place)| *place)
     }
 
-    /// Where, among the slots of the properties, a property goes whose name has this place at the top level.
+    /// The slot of a property whose name has this place at the top level.
     fn slot_of_property(&self, place: Place) -> Option<usize> {
         match place {
-            Place::Slot(slot) if slot < self.properties => Some(slot),
+            Place::Slot(key) if (key as usize) < self.properties => Some(self.property_slot(key as usize)),
             _ => None,
         }
     }
 
-    /// The slots of the properties, without what earlier `properties` of the record had.
-    fn emptied_properties<'f, 'r>(&self, fields: &'f mut [Field<'r>]) -> &'f mut [Field<'r>] {
-        let properties = &mut fields[self.slots..];
-        properties.iter_mut().for_each(|slot| put(slot, Field::Absent));
-        properties
+    /// Empties the slots of the properties, of what earlier `properties` of the record had.
+    fn empty_properties(&self, slots: &mut Slots<'_>) {
+        (self.slots..slots.len()).for_each(|slot| slots.put(slot, Field::Absent));
     }
 }
 
@@ -119,28 +126,6 @@ fn text_of(value: Option<&[u8]>) -> Result<&str, Rejected> {
     }
     str::from_utf8(value)
         .map_err(|error| Rejected::new(Fault::Malformed, "$", format!("the value is not UTF-8: {error}")))
-}
-
-/// The emptied buffer, fit for other borrows: collecting in place keeps the memory.
-pub fn emptied<'new>(mut fields: Vec<Field<'_>>) -> Vec<Field<'new>> {
-    fields.drain(..).for_each(discard);
-    fields.into_iter().map_while(|_| None).collect()
-}
-
-/// Puts a field into a slot.
-#[inline]
-fn put<'r>(slot: &mut Field<'r>, field: Field<'r>) {
-    discard(mem::replace(slot, field));
-}
-
-/// Drops a field. That is a call, as a list drops fields in turn, and nearly always for nothing: it is
-/// saved where there is nothing to free.
-#[inline]
-fn discard(field: Field<'_>) {
-    match field {
-        Field::Text(Cow::Owned(_)) | Field::List(_) => drop(field),
-        borrowed => mem::forget(borrowed),
-    }
 }
 
 /// The account that the field `account` names, if the record has one. Taken as it is.
@@ -188,15 +173,18 @@ pub fn kind_of(field: &Field<'_>) -> &'static str {
 }
 
 /// Text at `$.name`; nothing if the field is absent.
+#[inline]
 pub fn text_at<'f>(field: &'f Field<'_>, name: &str) -> Result<Option<&'f str>, Rejected> {
     match field {
         Field::Absent => Ok(None),
         Field::Text(text) => Ok(Some(text)),
-        other => {
-            let message = format!("`{name}` must be text, not {}", kind_of(other));
-            Err(Rejected::new(Fault::WrongType, format!("$.{name}"), message))
-        }
+        other => Err(not_text(other, name)),
     }
+}
+
+#[cold]
+fn not_text(field: &Field<'_>, name: &str) -> Rejected {
+    Rejected::new(Fault::WrongType, format!("$.{name}"), format!("`{name}` must be text, not {}", kind_of(field)))
 }
 
 #[cfg(test)]

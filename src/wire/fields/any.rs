@@ -4,17 +4,17 @@ use std::{borrow::Cow, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{Place, Wanted};
+use super::{Place, Slots, Wanted};
 use crate::{
     model::Field,
     wire::dead_letter::{Fault, Rejected},
 };
 
 /// Fills the slots from a JSON object.
-pub fn read<'r>(wanted: &Wanted, text: &'r str, fields: &mut [Field<'r>]) -> Result<(), Rejected> {
+pub fn read<'r>(wanted: &Wanted, text: &'r str, slots: &mut Slots<'r>) -> Result<(), Rejected> {
     let mut json = serde_json::Deserializer::from_str(text);
     let mut at = "$";
-    let record = Record { wanted, fields, at: &mut at };
+    let record = Record { wanted, slots, at: &mut at };
     let outcome = record.deserialize(&mut json).and_then(|()| json.end());
     outcome.map_err(|error| {
         let fault = if error.is_data() { Fault::WrongType } else { Fault::Malformed };
@@ -24,7 +24,7 @@ pub fn read<'r>(wanted: &Wanted, text: &'r str, fields: &mut [Field<'r>]) -> Res
 
 struct Record<'w, 'f, 'r> {
     wanted: &'w Wanted,
-    fields: &'f mut [Field<'r>],
+    slots: &'f mut Slots<'r>,
     /// JSON path of the object that is being read.
     at: &'f mut &'static str,
 }
@@ -44,11 +44,11 @@ impl<'r> Visitor<'r> for Record<'_, '_, 'r> {
     fn visit_map<A: MapAccess<'r>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(place) = map.next_key_seed(Name(self.wanted))? {
             match place {
-                Place::Slot(slot) => self.fields[slot] = map.next_value_seed(Value::Whole)?,
+                Place::Slot(slot) => self.slots.put(slot as usize, map.next_value_seed(Value::Whole)?),
                 Place::Properties => {
-                    let properties = self.wanted.emptied_properties(self.fields);
+                    self.wanted.empty_properties(self.slots);
                     *self.at = "$.properties";
-                    map.next_value_seed(Properties { wanted: self.wanted, fields: properties })?;
+                    map.next_value_seed(Properties { wanted: self.wanted, slots: self.slots })?;
                     *self.at = "$";
                 }
                 Place::Nowhere => drop(map.next_value::<IgnoredAny>()?),
@@ -79,7 +79,7 @@ impl Visitor<'_> for Name<'_> {
 
 struct Properties<'w, 'f, 'r> {
     wanted: &'w Wanted,
-    fields: &'f mut [Field<'r>],
+    slots: &'f mut Slots<'r>,
 }
 
 impl<'r> DeserializeSeed<'r> for Properties<'_, '_, 'r> {
@@ -100,7 +100,7 @@ impl<'r> Visitor<'r> for Properties<'_, '_, 'r> {
     fn visit_map<A: MapAccess<'r>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(place) = map.next_key_seed(Name(self.wanted))? {
             match self.wanted.slot_of_property(place) {
-                Some(slot) => self.fields[slot] = map.next_value_seed(Value::Whole)?,
+                Some(slot) => self.slots.put(slot, map.next_value_seed(Value::Whole)?),
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }

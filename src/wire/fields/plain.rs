@@ -5,10 +5,10 @@
 //! read. Of any other, and of whatever is not sound, nothing is said but that it is not plain: the
 //! careful way comes after, and also finds the words for what is wrong.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, mem, ops::Range};
 
-use super::{Place, Wanted, put};
-use crate::model::Field;
+use super::{Place, Slots, Wanted};
+use crate::model::{Field, words::find};
 
 /// The deepest nesting within a field. What lies deeper is legal JSON up to a limit that is not ours.
 const MAX_DEPTH: usize = 8;
@@ -22,15 +22,18 @@ const POWERS: [f64; MAX_DIGITS + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// Fills the slots from a JSON object; nothing if it is not plain, with some slots filled.
-pub fn read<'r>(wanted: &Wanted, text: &'r str, fields: &mut [Field<'r>]) -> Option<()> {
+pub fn read<'r>(wanted: &mut Wanted, text: &'r str, slots: &mut Slots<'r>) -> Option<()> {
     let mut plain = Plain::new(text)?;
-    plain.object(|plain, name| {
-        match wanted.place(name) {
-            Place::Slot(slot) => put(&mut fields[slot], plain.value()?),
-            Place::Properties => plain.properties(wanted, wanted.emptied_properties(fields))?,
-            Place::Nowhere => plain.skip(MAX_DEPTH)?,
+    let mut has_properties = false;
+    plain.object(|plain| match plain.place(wanted)? {
+        Place::Slot(slot) => plain.value(slots, slot as usize),
+        Place::Properties => {
+            if mem::replace(&mut has_properties, true) {
+                wanted.empty_properties(slots);
+            }
+            plain.properties(wanted, slots)
         }
-        Some(())
+        Place::Nowhere => plain.skip(MAX_DEPTH),
     })?;
     plain.end()
 }
@@ -40,13 +43,15 @@ struct Plain<'r> {
     text: &'r str,
     /// The next byte; always at the border of a character.
     at: usize,
+    /// How many members of the record and its properties were read.
+    members: usize,
 }
 
 impl<'r> Plain<'r> {
     fn new(text: &'r str) -> Option<Self> {
         // Without an early end this loop takes sixteen bytes at a time.
         let odd = text.bytes().fold(false, |odd, byte| odd | (byte < b' ') | (byte == b'\\'));
-        (!odd).then_some(Self { text, at: 0 })
+        (!odd).then_some(Self { text, at: 0, members: 0 })
     }
 
     fn end(&mut self) -> Option<()> {
@@ -77,21 +82,50 @@ impl<'r> Plain<'r> {
         self.take(byte).then_some(())
     }
 
-    /// Reads an object; `member` is given each name, and reads the value.
+    /// Reads an object; `member` reads each name and its value.
     #[inline]
-    fn object(&mut self, mut member: impl FnMut(&mut Self, &'r [u8]) -> Option<()>) -> Option<()> {
+    fn object(&mut self, mut member: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
         self.expect(b'{')?;
         if self.take(b'}') {
             return Some(());
         }
         loop {
-            let name = &self.text.as_bytes()[self.string()?];
-            self.expect(b':')?;
-            member(self, name)?;
+            member(self)?;
             if !self.take(b',') {
                 return self.expect(b'}');
             }
         }
+    }
+
+    /// Reads a name and the colon after it; says where its value goes.
+    #[inline]
+    fn place(&mut self, wanted: &mut Wanted) -> Option<Place> {
+        let index = self.members;
+        self.members += 1;
+        match wanted.order.expected(index, self.text.as_bytes().get(self.at..)?) {
+            Some((place, len)) => {
+                self.at += len;
+                Some(place)
+            }
+            None => self.unexpected(wanted, index),
+        }
+    }
+
+    #[inline(never)]
+    fn unexpected(&mut self, wanted: &mut Wanted, index: usize) -> Option<Place> {
+        let from = self.at;
+        let name = self.name()?;
+        let place = wanted.place(name);
+        wanted.order.keep(index, &self.text.as_bytes()[from..self.at], place);
+        Some(place)
+    }
+
+    /// Reads a name and the colon after it.
+    fn name(&mut self) -> Option<&'r [u8]> {
+        (self.peek()? == b'"').then_some(())?;
+        let name = self.string()?;
+        self.expect(b':')?;
+        self.text.as_bytes().get(name)
     }
 
     /// Reads a list; `item` reads each item.
@@ -108,27 +142,34 @@ impl<'r> Plain<'r> {
         }
     }
 
-    fn properties(&mut self, wanted: &Wanted, fields: &mut [Field<'r>]) -> Option<()> {
+    fn properties(&mut self, wanted: &mut Wanted, slots: &mut Slots<'r>) -> Option<()> {
         if self.peek() == Some(b'n') {
             return self.word("null");
         }
-        self.object(|plain, name| {
-            match wanted.slot_of_property(wanted.place(name)) {
-                Some(slot) => put(&mut fields[slot], plain.value()?),
-                None => plain.skip(MAX_DEPTH)?,
+        self.object(|plain| {
+            let place = plain.place(wanted)?;
+            match wanted.slot_of_property(place) {
+                Some(slot) => plain.value(slots, slot),
+                None => plain.skip(MAX_DEPTH),
             }
-            Some(())
         })
     }
 
-    /// Reads a value as a field.
-    #[inline]
-    fn value(&mut self) -> Option<Field<'r>> {
+    /// Reads a value into a slot.
+    fn value(&mut self, slots: &mut Slots<'r>, slot: usize) -> Option<()> {
         match self.peek()? {
-            b'"' => self.text(),
-            b'[' => self.items(),
-            other => self.item(other),
+            b'"' => slots.put_text(slot, self.text()?),
+            other => self.other(other, slots, slot)?,
         }
+        Some(())
+    }
+
+    /// Reads a value that is not text into a slot.
+    #[inline(never)]
+    fn other(&mut self, first: u8, slots: &mut Slots<'r>, slot: usize) -> Option<()> {
+        let field = if first == b'[' { self.items()? } else { self.item(first)? };
+        slots.put(slot, field);
+        Some(())
     }
 
     fn items(&mut self) -> Option<Field<'r>> {
@@ -144,7 +185,7 @@ impl<'r> Plain<'r> {
     /// Reads an element of a list as a field, by its first byte. No test looks into a list within a list.
     fn item(&mut self, first: u8) -> Option<Field<'r>> {
         match first {
-            b'"' => self.text(),
+            b'"' => self.text().map(|text| Field::Text(Cow::Borrowed(text))),
             b'{' | b'[' => self.skip(MAX_DEPTH).map(|()| Field::Other),
             b't' => self.word("true").map(|()| Field::Bool(true)),
             b'f' => self.word("false").map(|()| Field::Bool(false)),
@@ -154,9 +195,9 @@ impl<'r> Plain<'r> {
     }
 
     #[inline]
-    fn text(&mut self) -> Option<Field<'r>> {
+    fn text(&mut self) -> Option<&'r str> {
         let range = self.string()?;
-        self.text.get(range).map(|text| Field::Text(Cow::Borrowed(text)))
+        self.text.get(range)
     }
 
     /// Goes past a value, nested at most so deep.
@@ -165,7 +206,7 @@ impl<'r> Plain<'r> {
             b'"' => self.string().map(drop),
             b'{' => {
                 let depth = depth.checked_sub(1)?;
-                self.object(|plain, _| plain.skip(depth))
+                self.object(|plain| plain.name().and_then(|_| plain.skip(depth)))
             }
             b'[' => {
                 let depth = depth.checked_sub(1)?;
@@ -178,12 +219,11 @@ impl<'r> Plain<'r> {
         }
     }
 
-    /// Goes past a string, and says where its text is.
+    /// Goes past a string, of which the next byte is the quote, and says where its text is.
     #[inline]
     fn string(&mut self) -> Option<Range<usize>> {
-        self.expect(b'"')?;
-        let start = self.at;
-        let end = start + length_to_quote(self.text.as_bytes().get(start..)?)?;
+        let start = self.at + 1;
+        let end = find(self.text.as_bytes(), start, [b'"'])?;
         self.at = end + 1;
         Some(start..end)
     }
@@ -237,21 +277,4 @@ impl Number {
         let value = self.digits as f64 / POWERS[self.decimals];
         Some(if self.negative { -value } else { value })
     }
-}
-
-/// How many bytes come before the first quote.
-#[inline]
-fn length_to_quote(bytes: &[u8]) -> Option<usize> {
-    const EACH: u64 = u64::MAX / 0xff;
-    let (words, rest) = bytes.as_chunks();
-    for (index, word) in words.iter().enumerate() {
-        // The lowest byte that is zero here is the first quote (H. Warren, "Hacker's Delight", 6-1).
-        let odd = u64::from_le_bytes(*word) ^ (EACH * u64::from(b'"'));
-        let quotes = odd.wrapping_sub(EACH) & !odd & (EACH << 7);
-        if quotes != 0 {
-            return Some(8 * index + quotes.trailing_zeros() as usize / 8);
-        }
-    }
-    let in_rest = rest.iter().position(|byte| *byte == b'"')?;
-    Some(8 * words.len() + in_rest)
 }

@@ -16,15 +16,21 @@ fn wanted() -> Wanted {
 
 /// The slots as the quick way fills them, if it does.
 fn quickly(text: &str) -> Option<Vec<Field<'_>>> {
-    let wanted = wanted();
-    let mut fields = vec![Field::Absent; wanted.slots + wanted.properties];
-    plain::read(&wanted, text, &mut fields).map(|()| fields)
+    quickly_by(&mut wanted(), text)
+}
+
+/// The same for one that has read other texts before.
+fn quickly_by<'r>(wanted: &mut Wanted, text: &'r str) -> Option<Vec<Field<'r>>> {
+    let mut slots = Slots::default();
+    slots.reset(wanted.slots + wanted.properties);
+    plain::read(wanted, text, &mut slots).map(|()| slots.to_vec())
 }
 
 fn carefully(text: &str) -> Result<Vec<Field<'_>>, Rejected> {
     let wanted = wanted();
-    let mut fields = vec![Field::Absent; wanted.slots + wanted.properties];
-    any::read(&wanted, text, &mut fields).map(|()| fields)
+    let mut slots = Slots::default();
+    slots.reset(wanted.slots + wanted.properties);
+    any::read(&wanted, text, &mut slots).map(|()| slots.to_vec())
 }
 
 /// Whether the text was read quickly; then it was read as carefully. Compares what is shown of the
@@ -132,10 +138,10 @@ fn decimal() -> impl Strategy<Value = Value> {
 }
 
 fn object() -> impl Strategy<Value = String> {
-    let members = prop::collection::vec((prop::sample::select(&NAMES[..]), value()), 0..8);
+    let members = prop::collection::vec((prop::sample::select(&NAMES[..]), value(), " {0,1}"), 0..8);
     members.prop_map(|members| {
         // By hand, as names may stand twice.
-        let members = members.iter().map(|(name, value)| format!("\"{name}\":{value}"));
+        let members = members.iter().map(|(name, value, space)| format!("{space}\"{name}\":{value}"));
         format!("{{{}}}", members.collect::<Vec<_>>().join(","))
     })
 }
@@ -153,6 +159,15 @@ proptest! {
         let read = agrees(&format!(r#"{{"score":{text}}}"#))?;
         let digits = text.bytes().filter(u8::is_ascii_digit).count();
         prop_assert_eq!(read, digits <= 15 && !text.contains(['e', 'E']));
+    }
+
+    #[test]
+    fn what_was_read_before_changes_nothing(texts in prop::collection::vec(object(), 2..6), order: Vec<Index>) {
+        let mut wanted = wanted();
+        for text in order.iter().map(|index| index.get(&texts)) {
+            let (before, fresh) = (quickly_by(&mut wanted, text), quickly(text));
+            prop_assert_eq!(format!("{before:?}"), format!("{fresh:?}"), "{}", text);
+        }
     }
 
     #[test]
