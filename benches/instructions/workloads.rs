@@ -19,7 +19,7 @@ pub type Work = Box<dyn FnMut()>;
 /// A workload's name, how to prepare it, and how often to repeat it.
 type Workload = (&'static str, fn() -> Work, usize);
 
-/// The shapes of records that are decoded: what producers send, and what takes the slow way.
+/// The shapes of records that are decoded: what producers send, and, behind these, what takes the slow way.
 const RECORDS: [(&str, &str); 10] = [
     (
         "page_view",
@@ -63,6 +63,9 @@ const RECORDS: [(&str, &str); 10] = [
     ),
 ];
 
+/// How many of the records are of a kind that producers send.
+const PLAIN: usize = 8;
+
 const ATTRIBUTES: &str = r#"{"employees":400,"industry":"software","annual_revenue_usd":40000000,"country":"DE","technologies":["hubspot","kubernetes"],"business_model":"b2b","lifecycle":"prospect","name":"Company 17"}"#;
 
 /// Accounts in the engines; they share a few pages, so that these are as full as with a million.
@@ -79,8 +82,9 @@ pub fn names() -> impl Iterator<Item = String> {
 }
 
 /// The workloads other than decoding events.
-const OTHERS: [Workload; 8] = [
+const OTHERS: [Workload; 9] = [
     ("decode/attributes", decode_attributes, 1000),
+    ("decode/plain_in_turn", decode_in_turn, 100 * PLAIN),
     ("engine/apply", || apply(false), 2000),
     ("engine/apply_person", || apply(true), 2000),
     ("engine/apply_duplicate", apply_duplicate, 1000),
@@ -112,12 +116,21 @@ fn raw(json: &'static str) -> RawRecord<'static> {
 
 fn decode(json: &'static str) -> Work {
     let mut decoder = Decoder::new(default_model(), PersonKey::from_secret("bench"), Span::seconds(300));
-    Box::new(move || drop(black_box(decoder.decode(black_box(raw(json))))))
+    let record = raw(json);
+    Box::new(move || drop(black_box(decoder.decode(black_box(record)))))
+}
+
+/// One record after the other, none of the shape of the one before.
+fn decode_in_turn() -> Work {
+    let mut decoder = Decoder::new(default_model(), PersonKey::from_secret("bench"), Span::seconds(300));
+    let mut records = RECORDS[..PLAIN].iter().map(|(_, json)| raw(json)).collect::<Vec<_>>().into_iter().cycle();
+    Box::new(move || drop(black_box(decoder.decode(black_box(records.next().expect("there is no end"))))))
 }
 
 fn decode_attributes() -> Work {
     let mut decoder = AttributeDecoder::new(default_model());
-    Box::new(move || drop(black_box(decoder.decode(black_box(raw(ATTRIBUTES))))))
+    let record = raw(ATTRIBUTES);
+    Box::new(move || drop(black_box(decoder.decode(black_box(record)))))
 }
 
 /// An engine with accounts, and a stream of events to them that goes on.
