@@ -115,10 +115,12 @@ mod tests {
 
     fn distinct() -> impl Strategy<Value = (Worth, Vec<u64>)> {
         let ages = prop::collection::btree_set(0..30 * DAY, 0..12);
-        (0.5..5.0, prop::option::of(1.0..20.0), 1..30 * DAY, ages).prop_map(|(points, cap, within, ages): (f64, _, _, _)| {
-            let run = ages.into_iter().flat_map(|age| [tag(age), age as u64]).collect();
-            (Worth::Distinct { points, cap, within: Span::from_millis(within).unwrap() }, run)
-        })
+        (0.5..5.0, prop::option::of(1.0..20.0), 1..30 * DAY, ages).prop_map(
+            |(points, cap, within, ages): (f64, _, _, _)| {
+                let run = ages.into_iter().flat_map(|age| [tag(age), age as u64]).collect();
+                (Worth::Distinct { points, cap, within: Span::from_millis(within).unwrap() }, run)
+            },
+        )
     }
 
     proptest! {
