@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::words::find;
+use memchr::{memchr, memchr2, memchr3};
 
 /// A URL taken apart; nothing is decoded yet.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -19,11 +19,11 @@ impl<'a> Url<'a> {
     /// Takes `https://user@host:port/path?query#fragment` apart; also `//host/path` and `/path`.
     pub fn split(url: &'a str) -> Self {
         let Some(rest) = after_scheme(url) else {
-            let (path, tail) = split_before(url, [b'?', b'#']);
+            let (path, tail) = split_at(url, memchr2(b'?', b'#', url.as_bytes()));
             return Self { authority: None, path, tail };
         };
-        let (authority, rest) = split_before(rest, [b'/', b'?', b'#']);
-        let (path, tail) = split_before(rest, [b'?', b'#']);
+        let (authority, rest) = split_at(rest, memchr3(b'/', b'?', b'#', rest.as_bytes()));
+        let (path, tail) = split_at(rest, memchr2(b'?', b'#', rest.as_bytes()));
         Self { authority: Some(authority), path: if path.is_empty() { "/" } else { path }, tail }
     }
 
@@ -41,15 +41,16 @@ impl<'a> Url<'a> {
 
     /// The decoded value of the first query parameter of this name.
     pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
-        let (query, _) = split_before(self.tail.strip_prefix('?')?, [b'#']);
+        let query = self.tail.strip_prefix('?')?;
+        let (query, _) = split_at(query, memchr(b'#', query.as_bytes()));
         let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         pairs.find(|(key, _)| *key == name || decode(key) == name).map(|(_, value)| decode(value))
     }
 }
 
-/// Splits before the first of some bytes, all of ASCII.
-fn split_before<const N: usize>(text: &str, borders: [u8; N]) -> (&str, &str) {
-    text.split_at(find(text.as_bytes(), 0, borders).unwrap_or(text.len()))
+/// Splits before the place where a byte of ASCII was found, or behind all there is.
+fn split_at(text: &str, found: Option<usize>) -> (&str, &str) {
+    text.split_at(found.unwrap_or(text.len()))
 }
 
 fn after_scheme(url: &str) -> Option<&str> {

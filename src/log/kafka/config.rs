@@ -67,7 +67,6 @@ impl KafkaConfig {
                 ("fetch.queue.backoff.ms", "10"),
                 // A fetch that finds nothing holds back one for partitions that were resumed since.
                 ("fetch.wait.max.ms", "50"),
-                ("max.partition.fetch.bytes", "4194304"),
                 ("queued.min.messages", "200000"),
                 ("queued.max.messages.kbytes", PREFETCH_KIB),
             ],

@@ -7,8 +7,10 @@
 
 use std::{borrow::Cow, mem, ops::Range};
 
+use memchr::memchr;
+
 use super::{Place, Slots, Wanted};
-use crate::model::{Field, words::find};
+use crate::model::Field;
 
 /// The deepest nesting within a field. What lies deeper is legal JSON up to a limit that is not ours.
 const MAX_DEPTH: usize = 8;
@@ -223,7 +225,7 @@ impl<'r> Plain<'r> {
     #[inline]
     fn string(&mut self) -> Option<Range<usize>> {
         let start = self.at + 1;
-        let end = find(self.text.as_bytes(), start, [b'"'])?;
+        let end = start + memchr(b'"', self.text.as_bytes().get(start..)?)?;
         self.at = end + 1;
         Some(start..end)
     }
