@@ -137,18 +137,11 @@ impl Member {
         committed(&self.consumer, self.topics.inputs(), partitions)
     }
 
-    pub(super) fn bounds(&self, input: InputId, partition: Partition) -> Result<Range<Offset>, LogError> {
-        bounds(&self.observer, self.topics.inputs().name(input), partition)
-    }
-
-    /// Where a log ends, transactions that are still open included.
-    pub(super) fn end(&self, topic: &str, partition: Partition) -> Result<Offset, LogError> {
-        if drill::breaks(Rule::RestoreToTheEnd) {
-            // What the member itself sees: the last stable offset.
-            let ends = self.consumer.fetch_watermarks(topic, partition.0, ANSWER_WITHIN);
-            return ends.map(|(_, end)| Offset(end)).map_err(|error| LogError::Passing(error.to_string()));
-        }
-        Ok(bounds(&self.observer, topic, partition)?.end)
+    /// Where a log begins and ends, transactions that are still open included.
+    pub(super) fn extent(&self, topic: &str, partition: Partition) -> Result<Range<Offset>, LogError> {
+        // What the member itself sees ends at the last stable offset.
+        let broken = drill::breaks(Rule::RestoreToTheEnd);
+        bounds(if broken { &self.consumer } else { &self.observer }, topic, partition)
     }
 
     pub(super) fn lag(&self, input: InputId, partition: Partition) -> Option<u64> {

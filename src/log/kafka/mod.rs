@@ -76,7 +76,7 @@ impl Log for KafkaLog {
     }
 
     fn bounds(&mut self, input: InputId, partition: Partition) -> Result<Range<Offset>, LogError> {
-        self.member.bounds(input, partition)
+        self.member.extent(self.config.topics.inputs().name(input), partition)
     }
 
     fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {
@@ -97,9 +97,9 @@ impl Log for KafkaLog {
 
     fn tables(&mut self, partition: Partition) -> Result<KafkaTables, LogError> {
         let topics = &self.config.topics;
-        let end = |table| Ok((table, self.member.end(topics.table(table), partition)?));
-        let ends = [end(Table::State)?, end(Table::Standings)?];
-        KafkaTables::open(&self.config, self.worker, partition, ends).map_err(|error| refused(&error))
+        let extent = |table| Ok((table, self.member.extent(topics.table(table), partition)?));
+        let extents = [extent(Table::State)?, extent(Table::Standings)?];
+        KafkaTables::open(&self.config, self.worker, partition, extents).map_err(|error| refused(&error))
     }
 
     fn commit(&mut self, transaction: Transaction) -> Result<(), LogError> {

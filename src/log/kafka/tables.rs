@@ -1,6 +1,7 @@
 //! Restoring from the compacted topics of one partition.
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -43,22 +44,29 @@ struct Pending {
 }
 
 impl KafkaTables {
-    /// Starts to read; `ends` are the true ends of the logs.
+    /// Starts to read; the extents are the true ones of the logs.
     pub(super) fn open(
         config: &KafkaConfig,
         worker: usize,
         partition: Partition,
-        ends: [(Table, Offset); 2],
+        extents: [(Table, Range<Offset>); 2],
     ) -> KafkaResult<Self> {
         let consumer: BaseConsumer<Callbacks> = config.table_reader(worker).create_with_context(Callbacks)?;
-        let pending = ends.map(|(table, end)| Pending { table, topic: config.topics.table(table).clone(), end });
         let mut list = TopicPartitionList::new();
-        for Pending { topic, .. } in &pending {
-            list.add_partition_offset(topic, partition.0, rdkafka::Offset::Beginning)?;
+        for (table, extent) in &extents {
+            // By its number: the library would look for the beginning before it knows whom to ask, and
+            // try again only half a second later.
+            let begin = rdkafka::Offset::Offset(extent.start.0);
+            list.add_partition_offset(config.topics.table(*table), partition.0, begin)?;
         }
         consumer.assign(&list)?;
         let consumer = Polled::consumer(consumer)
             .ok_or_else(|| KafkaError::ClientCreation("the consumer has no queue of events".into()))?;
+        let pending = extents.map(|(table, extent)| Pending {
+            table,
+            topic: config.topics.table(table).clone(),
+            end: extent.end,
+        });
         Ok(Self { consumer: Some(consumer), pending: pending.into() })
     }
 
