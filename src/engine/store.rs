@@ -84,11 +84,12 @@ impl Remap {
         &self.schema
     }
 
-    /// Whether the cells of an account are what the schema says: known slots in order, each whole; and
-    /// whether it has no more event ids than accounts keep.
+    /// Whether an account is what the schema says: cells of known slots in order, each whole, a known
+    /// tier, and no more event ids than accounts keep.
     fn fits(&self, image: &AccountImage<'_>) -> bool {
         let Some(end) = image.words.len().checked_sub(usize::from(image.ids)) else { return false };
-        if usize::from(image.ids) > IDS_KEPT {
+        let known_tier = image.tier.is_none_or(|tier| usize::from(tier) < self.tiers.len());
+        if usize::from(image.ids) > IDS_KEPT || !known_tier {
             return false;
         }
         let (mut at, mut last) = (0, Slot(0));
@@ -247,13 +248,24 @@ impl Engine {
         if !remap.fits(image) {
             return false;
         }
+        if remap.identical {
+            self.take_in(image, image.tier.map(TierId), &image.words);
+            return true;
+        }
         let mut retired = Retired::default();
-        let remapped = if remap.identical { Vec::new() } else { remap.words(image, &mut retired) };
-        let words = if remap.identical { &image.words } else { &remapped[..] };
+        let words = remap.words(image, &mut retired);
         let tier = image.tier.and_then(|tier| remap.tiers.get(usize::from(tier)).copied().flatten());
         if let (None, Some(old)) = (tier, image.tier) {
             retired.tier = remap.schema.tiers.get(usize::from(old)).cloned();
         }
+        self.take_in(image, tier, &words);
+        if retired != Retired::default() {
+            self.retired.insert(image.name.into(), retired);
+        }
+        true
+    }
+
+    fn take_in(&mut self, image: &AccountImage<'_>, tier: Option<TierId>, words: &[u64]) {
         let hash = account_hash(image.name);
         let page = &mut self.pages[usize::from(page_of(hash).0)];
         if page.find(hash, image.name).is_none() {
@@ -261,10 +273,6 @@ impl Engine {
             account.members = members_of(&account, &self.layout);
             page.add(hash, account);
         }
-        if retired != Retired::default() {
-            self.retired.insert(image.name.into(), retired);
-        }
-        true
     }
 
     /// Takes in a published standing. It replaces what a page said if its sequence is higher: pages

@@ -261,7 +261,13 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.take(len)?).map_err(|_| PageError::Contents("a name is not UTF-8"))
     }
     fn texts(&mut self) -> Result<Vec<Arc<str>>, PageError> {
-        (0..self.u16()?).map(|_| self.text().map(Arc::from)).collect()
+        let count = self.u16()?;
+        // No more than there are bytes for.
+        let mut texts = Vec::with_capacity(usize::from(count).min(self.0.len() / 2));
+        for _ in 0..count {
+            texts.push(self.text()?.into());
+        }
+        Ok(texts)
     }
 }
 
