@@ -136,17 +136,19 @@ fn a_faded_account_is_evicted_and_its_standing_with_it() {
 }
 
 #[test]
-fn an_account_with_more_event_ids_than_are_kept_is_not_well_formed() {
+fn accounts_with_too_many_event_ids_or_an_unknown_tier_are_not_well_formed() {
     let mut engine = Engine::new(model(), Span::seconds(5));
     let remap = Remap::new(engine.schema(), &engine).unwrap();
-    let image = |ids: u8| AccountImage {
+    let tiers = engine.schema().tiers.len() as u8;
+    let image = |ids: u8, tier: Option<u8>| AccountImage {
         name: "acme",
         settled: Timestamp::from_millis(START),
-        tier: None,
+        tier,
         ids,
         words: vec![0; usize::from(ids)].into(),
     };
-    assert!(!engine.load(&image(17), &remap));
-    assert!(!engine.load(&image(0x80), &remap));
-    assert!(engine.load(&image(16), &remap));
+    assert!(!engine.load(&image(17, None), &remap));
+    assert!(!engine.load(&image(0x80, None), &remap));
+    assert!(!engine.load(&image(16, Some(tiers)), &remap));
+    assert!(engine.load(&image(16, Some(tiers - 1)), &remap));
 }
