@@ -33,6 +33,8 @@ use crate::{
     },
 };
 
+/// Events that are read before they are applied together.
+const EVENTS_AT_ONCE: usize = 64;
 /// Bad lines that are shown; the others are counted.
 const BAD_LINES_SHOWN: u64 = 100;
 
@@ -106,7 +108,7 @@ struct Replay<'a, W: Write> {
     args: &'a Args,
     decoder: Decoder,
     history: History,
-    /// With `--sort`: the events until all are read.
+    /// Events that are not applied yet: a few, or with `--sort` all.
     kept: Vec<KeptEvent>,
     /// The latest event that means nothing to the model.
     latest_ignored: Timestamp,
@@ -149,8 +151,11 @@ impl<'a, W: Write> Replay<'a, W> {
                     Ok(Decoded::Event(event)) if self.args.until.is_some_and(|until| event.time > until) => {
                         self.tally.after_until += 1;
                     }
-                    Ok(Decoded::Event(event)) if self.args.sort => self.kept.push(KeptEvent::keep(&event)),
-                    Ok(Decoded::Event(event)) => self.history.apply(&event),
+                    Ok(Decoded::Event(event)) => self.kept.push(KeptEvent::keep(&event)),
+                }
+                if self.kept.len() >= EVENTS_AT_ONCE && !self.args.sort {
+                    self.history.apply_all(&self.kept);
+                    self.kept.clear();
                 }
                 self.reporter.progress(lines.bytes_read());
             }
@@ -163,11 +168,15 @@ impl<'a, W: Write> Replay<'a, W> {
     /// Applies what was kept, settles all accounts, and writes the changes that are not out yet.
     /// Returns the time up to which accounts are settled.
     fn finish(&mut self) -> io::Result<Timestamp> {
-        self.kept.sort_by_key(|event| event.time);
-        for event in std::mem::take(&mut self.kept) {
-            self.history.apply(&event.event());
-            let changes = self.history.take_final();
-            self.output.write(changes, &mut self.tally)?;
+        if self.args.sort {
+            self.kept.sort_by_key(|event| event.time);
+        }
+        for events in self.kept.chunks(EVENTS_AT_ONCE) {
+            self.history.apply_all(events);
+            if self.args.sort {
+                let changes = self.history.take_final();
+                self.output.write(changes, &mut self.tally)?;
+            }
         }
         let settled = self.args.until.unwrap_or(self.history.latest().max(self.latest_ignored));
         self.history.settle(settled);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use flate2::bufread::MultiGzDecoder;
+use memchr::memchr;
 
 /// The path that stands for standard input.
 pub const STDIN: &str = "-";
@@ -98,7 +99,7 @@ impl Lines {
                 return Ok(started);
             }
             started = true;
-            let end = chunk.iter().position(|&byte| byte == b'\n');
+            let end = memchr(b'\n', chunk);
             let part = &chunk[..end.unwrap_or(chunk.len())];
             // One byte too many says that the line was too long.
             let room = (self.longest + 1).saturating_sub(self.line.len());

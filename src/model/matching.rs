@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memmem::Finder;
+
 use super::words;
 
 /// The name of a field that a `match` reads, as an index into [`super::Keys`].
@@ -49,7 +51,7 @@ impl std::ops::Not for Truth {
 }
 
 /// A text pattern in which `*` stands for any run of characters, `/` included. Case-sensitive.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Glob {
     pattern: Box<str>,
     /// What comes before the first star, or all there is.
@@ -61,14 +63,14 @@ pub struct Glob {
 }
 
 /// What follows the start of a pattern.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 enum Stars {
     /// Nothing: the pattern is a fixed text.
     None,
     /// One star, at the end.
     Last,
-    /// All from the first star on.
-    More(Box<[u8]>),
+    /// Stars, with these texts after each but the last one, and this text after that.
+    More(Box<[Finder<'static>]>, Box<[u8]>),
 }
 
 impl Glob {
@@ -79,7 +81,12 @@ impl Glob {
         let stars = match rest {
             "" => Stars::None,
             "*" => Stars::Last,
-            more => Stars::More(more.as_bytes().into()),
+            more => {
+                let mut texts: Vec<&str> = more.split('*').skip(1).collect();
+                let end = texts.pop().unwrap_or_default();
+                let middle = texts.iter().map(|text| Finder::new(text).into_owned()).collect();
+                Stars::More(middle, end.as_bytes().into())
+            }
         };
         let mask = words::head(&vec![0xff; start.len()]);
         Self { pattern: pattern.into(), start: start.into(), head: words::head(start), mask, stars }
@@ -92,11 +99,10 @@ impl Glob {
 
     /// The only text that fits, of a pattern without stars.
     pub fn fixed(&self) -> Option<&str> {
-        (self.stars == Stars::None).then_some(&*self.pattern)
+        matches!(self.stars, Stars::None).then_some(&*self.pattern)
     }
 
-    /// Whether the whole of `text` fits the pattern. Linear in both lengths, but for the classic
-    /// one-star backtrack, which is bounded by their product.
+    /// Whether the whole of `text` fits the pattern. Linear in both lengths.
     #[inline]
     pub fn matches(&self, text: &str) -> bool {
         self.matches_with(head(text), text)
@@ -113,8 +119,15 @@ impl Glob {
         match &self.stars {
             Stars::None => rest.is_empty(),
             Stars::Last => true,
-            Stars::More(pattern) => fits(pattern, rest),
+            Stars::More(middle, end) => fits(middle, end, rest),
         }
+    }
+}
+
+/// All else follows from the pattern.
+impl PartialEq for Glob {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
     }
 }
 
@@ -124,25 +137,14 @@ fn head(text: &str) -> u64 {
     words::head(text.as_bytes())
 }
 
-/// Whether the text fits a pattern that begins with a star.
-fn fits(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    // Where to resume after a mismatch: behind the last star, and the text it has swallowed up to.
-    let mut retry = (0, 0);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                p += 1;
-                retry = (p, t);
-            }
-            Some(byte) if *byte == text[t] => (p, t) = (p + 1, t + 1),
-            _ => {
-                retry.1 += 1;
-                (p, t) = retry;
-            }
-        }
+/// Whether these texts lie within `text` one after the other, and `end` ends it. The first place of
+/// each is as good as any later one: it leaves the most for those that follow.
+fn fits(middle: &[Finder<'_>], end: &[u8], mut text: &[u8]) -> bool {
+    for wanted in middle {
+        let Some(at) = wanted.find(text) else { return false };
+        text = &text[at + wanted.needle().len()..];
     }
-    pattern[p..].iter().all(|&byte| byte == b'*')
+    text.ends_with(end)
 }
 
 /// One test of one field.

@@ -87,8 +87,14 @@ impl History {
         self.latest = self.latest.max(time);
     }
 
+    /// Applies events in turn, their accounts on their way from memory all at once.
+    pub fn apply_all(&mut self, events: &[KeptEvent]) {
+        self.engine.look_ahead(events.iter().map(|event| event.account.as_bytes()));
+        events.iter().for_each(|event| self.apply(&event.event()));
+    }
+
     /// Settles what falls due before the event, then applies it.
-    pub fn apply(&mut self, event: &Event<'_>) {
+    fn apply(&mut self, event: &Event<'_>) {
         self.note(event.time);
         self.pass(self.latest, self.slack);
         self.engine.apply(event, Mode::Live, event.recorded, &mut self.step);
