@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub enum Pace {
     /// As many at once as there are.
     Bulk,
-    /// Each soon.
+    /// Each soon: within the five milliseconds that Kafka's own producer waits by default.
     Prompt,
 }
 
@@ -36,7 +36,7 @@ impl Sender {
         let mut config = broker.client();
         let (linger, batch) = match pace {
             Pace::Bulk => ("50", "1000000"),
-            Pace::Prompt => ("1", "1000000"),
+            Pace::Prompt => ("5", "1000000"),
         };
         config
             .set("partitioner", "murmur2_random")

@@ -66,7 +66,7 @@ impl KafkaConfig {
                 // The default of a second is a stall whenever the prefetch buffer was full.
                 ("fetch.queue.backoff.ms", "10"),
                 // A fetch that finds nothing holds back one for partitions that were resumed since.
-                ("fetch.wait.max.ms", "50"),
+                ("fetch.wait.max.ms", "10"),
                 ("queued.min.messages", "200000"),
                 ("queued.max.messages.kbytes", PREFETCH_KIB),
             ],
@@ -87,7 +87,11 @@ impl KafkaConfig {
 
     /// The member of the group, which reads the inputs.
     pub(super) fn member(&self, worker: usize) -> ClientConfig {
-        self.reader(&worker.to_string())
+        let mut config = self.reader(&worker.to_string());
+        // A broker that answers as soon as there is one record does so a thousand times a second, and has
+        // the less time for the transactions that readers of changes wait for.
+        self.set_unless_given(&mut config, "fetch.min.bytes", "65536");
+        config
     }
 
     /// A reader of tables, outside of the group although the library wants a name of one.
