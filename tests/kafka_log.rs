@@ -476,14 +476,7 @@ fn tables_wait_for_transactions_that_are_still_open() {
     plain.send(state, &text_record("9", "later"));
     plain.flush();
     let mut rows = Vec::new();
-    let mut read = || {
-        let mut fresh = Vec::new();
-        let outcome = tables.read(SLICE, &mut |table, key, value| {
-            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-            fresh.push((table, text(key), value.map(text)));
-        });
-        (outcome.unwrap(), fresh)
-    };
+    let mut read = || read_rows(&mut tables);
     wait_until("what is decided", LIMIT, || {
         let (outcome, fresh) = read();
         assert_eq!(outcome, Restoring::More);
@@ -499,11 +492,48 @@ fn tables_wait_for_transactions_that_are_still_open() {
         rows.extend(fresh);
         (outcome == Restoring::Done).then_some(())
     });
-    let row = |key: &str, value: Option<&str>| (Table::State, key.to_owned(), value.map(str::to_owned));
+    let row = |key: &str, value| row(Table::State, key, value);
     assert_eq!(rows[..3], [row("1", Some("old")), row("2", None), row("1", Some("new"))]);
     assert!(rows[3..].iter().all(|row| row.1 == "9"), "{rows:?}");
     assert_eq!(read().0, Restoring::Done);
     member.log.close();
+}
+
+#[test]
+fn tables_begin_where_their_logs_do() {
+    let Some(group) = Group::new("trimmed", 1) else { return };
+    let plain = Writer::plain(group.broker);
+    for number in 0..5 {
+        plain.send(&group.names.state, &text_record("1", &number.to_string()));
+    }
+    plain.send(&group.names.standings, &text_record("a", "gone"));
+    plain.flush();
+    topics::delete_before(group.broker, &group.names.state, 0, 3);
+    topics::delete_before(group.broker, &group.names.standings, 0, 1);
+
+    let mut member = group.connect("one");
+    let mut tables = member.log.tables(Partition(0)).unwrap();
+    let mut rows = Vec::new();
+    wait_until("the tables", LIMIT, || {
+        let (outcome, fresh) = read_rows(&mut tables);
+        rows.extend(fresh);
+        (outcome == Restoring::Done).then_some(())
+    });
+    assert_eq!(rows, [row(Table::State, "1", Some("3")), row(Table::State, "1", Some("4"))]);
+    member.log.close();
+}
+
+type Row = (Table, String, Option<String>);
+
+fn row(table: Table, key: &str, value: Option<&str>) -> Row {
+    (table, key.to_owned(), value.map(str::to_owned))
+}
+
+fn read_rows(tables: &mut impl TableReader) -> (Restoring, Vec<Row>) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut rows = Vec::new();
+    let outcome = tables.read(SLICE, &mut |table, key, value| rows.push((table, text(key), value.map(text))));
+    (outcome.unwrap(), rows)
 }
 
 #[test]
