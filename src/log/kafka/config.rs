@@ -12,9 +12,11 @@ use super::{Properties, Topics, properties::RECORD_BYTES_KEY};
 pub(super) const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a question to the cluster may take, retries included.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
-/// Fetched records that a reader keeps ready, in KiB: a tenth of a second of work. The library takes
-/// twice as much memory as their bytes, and what waits for long has left the caches when its turn comes.
-const PREFETCH_KIB: &str = "16384";
+/// Fetched records that a reader keeps ready, in KiB: less than a tenth of a second of work. The library
+/// takes twice as much memory as their bytes.
+const PREFETCH_KIB: &str = "4096";
+/// Bytes of a partition in one fetch, compressed: they come on top.
+const FETCH_BYTES: &str = "524288";
 
 /// How this process talks to Kafka.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,6 +71,7 @@ impl KafkaConfig {
                 ("fetch.wait.max.ms", "10"),
                 ("queued.min.messages", "200000"),
                 ("queued.max.messages.kbytes", PREFETCH_KIB),
+                ("max.partition.fetch.bytes", FETCH_BYTES),
             ],
         );
         config
