@@ -39,7 +39,7 @@ pub struct WorkerSettings {
     pub checkpoint_interval: Duration,
     /// Between commits, when no change waits.
     pub commit_interval: Duration,
-    /// Between commits, when changes wait.
+    /// From the beginning of a commit to that of the next one, when changes wait.
     pub commit_interval_min: Duration,
     /// Records after which a commit does not wait any longer.
     pub commit_records_max: u64,

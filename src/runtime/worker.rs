@@ -66,6 +66,7 @@ pub struct Worker<L: Log, C: Clock> {
     pages: BTreeMap<Partition, Vec<Output>>,
     sweep: Sweep,
     commits: u64,
+    /// When the last commit began.
     last_commit: Duration,
     /// When the oldest uncommitted work came up.
     waiting_since: Option<Duration>,
@@ -502,9 +503,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         self.log.commit(transaction).inspect_err(|_| self.publisher.commit_failed())?;
         drill::reach(Point::BeforePublish);
-        self.last_commit = self.clock.monotonic();
+        self.last_commit = began;
         self.waiting_since = None;
-        let took = self.last_commit - began;
+        let took = self.clock.monotonic() - began;
         self.publisher.committed(self.partitions.values_mut().filter(with_work), took, self.clock.wall());
         Ok(())
     }
