@@ -25,9 +25,11 @@ pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/system/fli
 /// Not counted.
 const WARM_UP: Duration = Duration::from_secs(10);
 const QUICK_WARM_UP: Duration = Duration::from_secs(2);
-/// Not counted either is what comes before the broker has taken so much CPU time, in seconds: its code is
-/// compiled as it runs, which takes a core for a minute.
+/// Nor is what comes before the broker has taken so much CPU time, in seconds: its code is compiled as it
+/// runs.
 const BROKER_IS_WARM: f64 = 90.0;
+/// Much longer than that takes.
+const WARM_UP_LIMIT: Duration = Duration::from_secs(600);
 
 /// Half a minute of steady traffic.
 pub fn parameters(options: &Options) -> Parameters {
@@ -65,10 +67,13 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
 }
 
 fn warm_up(stage: &Stage, service: &mut Running, options: &Options) {
-    let mut lags = Lags::default();
-    lags.watch(stage, service, if options.quick { QUICK_WARM_UP } else { WARM_UP });
-    while !options.quick && proc::cpu_seconds(stage.broker().id()) < BROKER_IS_WARM {
-        lags.watch(stage, service, Duration::from_secs(1));
+    let period = if options.quick { QUICK_WARM_UP } else { WARM_UP };
+    Lags::default().watch(stage, service, period);
+    if !options.quick {
+        wait_until("the broker's code to be compiled", WARM_UP_LIMIT, || {
+            assert!(service.is_running(), "{}", service.log());
+            (proc::cpu_seconds(stage.broker().id()) >= BROKER_IS_WARM).then_some(())
+        });
     }
 }
 

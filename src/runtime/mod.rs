@@ -8,6 +8,7 @@ mod clock;
 mod commit;
 mod intake;
 mod invariants;
+mod pacing;
 mod partition;
 mod progress;
 mod publish;
@@ -39,7 +40,7 @@ pub struct WorkerSettings {
     pub checkpoint_interval: Duration,
     /// Between commits, when no change waits.
     pub commit_interval: Duration,
-    /// From the beginning of a commit to that of the next one, when changes wait.
+    /// Between the beginnings of commits, when changes wait.
     pub commit_interval_min: Duration,
     /// Records after which a commit does not wait any longer.
     pub commit_records_max: u64,

@@ -17,6 +17,7 @@ use super::{
     clock::Clock,
     commit,
     intake::Intake,
+    pacing::Pacing,
     partition::{Owned, Start},
     publish::Publisher,
     restore::{self, Restore},
@@ -66,10 +67,7 @@ pub struct Worker<L: Log, C: Clock> {
     pages: BTreeMap<Partition, Vec<Output>>,
     sweep: Sweep,
     commits: u64,
-    /// When the last commit began.
-    last_commit: Duration,
-    /// When the oldest uncommitted work came up.
-    waiting_since: Option<Duration>,
+    pacing: Pacing,
 }
 
 struct Taken<R> {
@@ -113,8 +111,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             pages: BTreeMap::new(),
             sweep: Sweep { next: 0, began: now },
             commits: 0,
-            last_commit: now,
-            waiting_since: None,
+            pacing: Pacing::new(now),
         }
     }
 
@@ -304,7 +301,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn forget_uncommitted(&mut self) {
         self.pages.clear();
-        self.waiting_since = None;
+        self.pacing.forget();
     }
 
     fn retry(&mut self) -> Result<(), LogError> {
@@ -455,27 +452,22 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn commit_is_due(&mut self) -> bool {
         let now = self.clock.monotonic();
-        if self.waiting_since.is_none() && self.partitions.values().any(Owned::has_work) {
-            self.waiting_since = Some(now);
+        if self.partitions.values().any(Owned::has_work) {
+            self.pacing.wait(now);
         }
         self.commit_due_at().is_some_and(|due| due <= now)
     }
 
-    /// At once when changes wait, but not more often than the least interval; else after the
-    /// longest interval, or when there is a lot.
+    /// When its time has come, or at once when there is a lot.
     fn commit_due_at(&self) -> Option<Duration> {
-        let waiting_since = self.waiting_since?;
         let owned = || self.partitions.values();
         let changes: usize = owned().map(|owned| owned.step.changes.len()).sum();
         let records: u64 = owned().map(|owned| owned.records).sum();
-        if changes >= CHANGES_AT_ONCE
+        let is_much = changes >= CHANGES_AT_ONCE
             || records >= self.settings.commit_records_max
-            || self.page_bytes() >= PAGE_BYTES_AT_ONCE
-        {
-            return Some(Duration::ZERO);
-        }
-        let wait = if changes > 0 { Duration::ZERO } else { self.settings.commit_interval };
-        Some((waiting_since + wait).max(self.last_commit + self.settings.commit_interval_min))
+            || self.page_bytes() >= PAGE_BYTES_AT_ONCE;
+        let due = self.pacing.due_at(changes > 0, &self.settings)?;
+        Some(if is_much { Duration::ZERO } else { due })
     }
 
     fn page_bytes(&self) -> usize {
@@ -503,8 +495,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         }
         self.log.commit(transaction).inspect_err(|_| self.publisher.commit_failed())?;
         drill::reach(Point::BeforePublish);
-        self.last_commit = began;
-        self.waiting_since = None;
+        self.pacing.committed(began);
         let took = self.clock.monotonic() - began;
         self.publisher.committed(self.partitions.values_mut().filter(with_work), took, self.clock.wall());
         Ok(())

@@ -62,7 +62,7 @@ pub struct HttpSettings {
 pub struct CommitSettings {
     /// Between commits, when no change waits.
     pub interval: Duration,
-    /// From the beginning of a commit to that of the next one, when changes wait.
+    /// Between the beginnings of commits, when changes wait.
     pub min_interval: Duration,
     /// Records after which a commit does not wait any longer; at least 1.
     pub max_records: u64,
