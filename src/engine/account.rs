@@ -1,9 +1,11 @@
 //! The state of one account: a compact, sorted run of cells.
 
+use std::mem;
+
 use zerocopy::IntoBytes;
 
 use super::layout::{Layout, Slot};
-use crate::model::{EventId, TierId, Timestamp};
+use crate::model::{EventId, MAX_ACCOUNT_BYTES, TierId, Timestamp};
 
 /// How many recent event ids an account remembers.
 pub const IDS_KEPT: usize = 16;
@@ -43,29 +45,37 @@ impl Tag {
 
 /// One account. Everything that varies lies in `words`, in one piece of memory: first the name, then
 /// the cells, sorted by slot and within a slot newest first, then the recent event ids, newest first.
-#[derive(Clone, Debug, PartialEq)]
+/// There are millions of accounts, so every byte counts.
+#[derive(Clone, Debug)]
 pub struct Account {
     /// Up to when the account's history is decided.
     pub settled: Timestamp,
     /// The time of this account's valid entry in the timer queue; never later than its next change.
     pub armed: Timestamp,
-    words: Vec<u64>,
+    words: Box<[u64]>,
     /// One bit per segment that the account is in.
     pub members: u32,
     tier: u8,
     /// The number of event ids, and above it [`JUDGED`].
     ids: u8,
-    /// Bytes of the name.
-    name_len: u16,
+    /// Which byte is the last one of the name: names have 1 to [`MAX_ACCOUNT_BYTES`] bytes.
+    name_last: u8,
+    /// How many words, at the end, are free.
+    spare: u8,
 }
+
+const _: () = assert!(size_of::<Account>() == 40 && MAX_ACCOUNT_BYTES <= 256);
 
 /// Words that nearly every account needs at once: a sum, a person, an event id.
 const WORDS_AT_FIRST: usize = 5;
 
-/// So many words, or one more where the allocator's granularity of 16 bytes, 8 of them its own, has
-/// room for it anyway.
-const fn ample(words: usize) -> usize {
-    words | 1
+/// The length of a block for so many words: the smallest of the sizes that allocators have, since what
+/// they would round it up by is lost. These are steps of 2 words up to 16, then four steps from one power
+/// of two to the next (mimalloc and jemalloc alike).
+fn room_for(words: usize) -> usize {
+    let step = (1 << words.saturating_sub(1).max(8).ilog2()) / 4;
+    // A step is a power of two, so this is the next multiple; and not more is spare than can be said.
+    ((words + step - 1) & !(step - 1)).min(words + usize::from(u8::MAX))
 }
 
 /// No timer is armed.
@@ -76,31 +86,34 @@ const JUDGED: u8 = 0x80;
 impl Account {
     /// An account that nothing has touched.
     pub fn new(name: &str) -> Self {
-        Self::with_room(name, WORDS_AT_FIRST)
-    }
-
-    fn with_room(name: &str, room: usize) -> Self {
-        let name_words = name.len().div_ceil(8);
-        let mut words = Vec::with_capacity(ample(name_words + room));
-        words.resize(name_words, 0);
-        words.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-        Self {
-            settled: Timestamp::MIN,
-            armed: NEVER,
-            words,
-            members: 0,
-            tier: NO_TIER,
-            ids: 0,
-            name_len: name.len() as u16,
-        }
+        Self::with_room(name, &[], WORDS_AT_FIRST)
     }
 
     /// An account as it was stored: `words` are its cells and then `ids` event ids, at most [`IDS_KEPT`].
     pub fn from_parts(name: &str, settled: Timestamp, tier: Option<TierId>, words: &[u64], ids: u8) -> Self {
-        let mut account = Self { settled, ids, ..Self::with_room(name, words.len()) };
-        account.words.extend_from_slice(words);
+        let mut account = Self { settled, ids, ..Self::with_room(name, words, 0) };
         account.set_tier(tier);
         account
+    }
+
+    /// An account with cells, and room for some more words.
+    fn with_room(name: &str, cells: &[u64], more: usize) -> Self {
+        debug_assert!((1..=MAX_ACCOUNT_BYTES).contains(&name.len()));
+        let name_words = name.len().div_ceil(8);
+        let used = name_words + cells.len();
+        let mut words = vec![0; room_for(used + more)].into_boxed_slice();
+        words.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
+        words[name_words..used].copy_from_slice(cells);
+        Self {
+            settled: Timestamp::MIN,
+            armed: NEVER,
+            spare: (words.len() - used) as u8,
+            words,
+            members: 0,
+            tier: NO_TIER,
+            ids: 0,
+            name_last: (name.len() - 1) as u8,
+        }
     }
 
     /// Reads some of what lies in the block of memory: its beginning and its end.
@@ -117,11 +130,16 @@ impl Account {
 
     /// The account's name, byte by byte.
     pub fn name_bytes(&self) -> &[u8] {
-        &self.words.as_bytes()[..usize::from(self.name_len)]
+        &self.words.as_bytes()[..=usize::from(self.name_last)]
     }
 
     fn cell_start(&self) -> usize {
-        usize::from(self.name_len).div_ceil(8)
+        usize::from(self.name_last) / 8 + 1
+    }
+
+    /// Where the words end that are in use.
+    fn end(&self) -> usize {
+        self.words.len() - usize::from(self.spare)
     }
 
     /// The published tier.
@@ -141,7 +159,7 @@ impl Account {
 
     /// All cells and event ids, for storing.
     pub fn words(&self) -> &[u64] {
-        &self.words[self.cell_start()..]
+        &self.words[self.cell_start()..self.end()]
     }
 
     /// How many of the words, at the end, are event ids.
@@ -161,12 +179,12 @@ impl Account {
     }
 
     fn cell_end(&self) -> usize {
-        self.words.len() - usize::from(self.id_count())
+        self.end() - usize::from(self.id_count())
     }
 
-    /// Bytes on the heap and inline that this account takes, without the index entry.
-    pub fn footprint(&self) -> usize {
-        size_of::<Self>() + self.words.capacity() * size_of::<u64>()
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        size_of_val(&*self.words)
     }
 
     /// The runs of cells, slot by slot.
@@ -249,13 +267,19 @@ impl Account {
     /// Takes all cells of a slot away.
     pub fn clear(&mut self, layout: &Layout, slot: Slot) {
         let (start, end) = self.span(layout, slot);
-        self.words.drain(start..end);
+        if start < end {
+            let left = self.end() - (end - start);
+            self.words.copy_within(end..self.end(), start);
+            self.resize(left);
+        }
     }
 
     fn insert<const N: usize>(&mut self, at: usize, cell: [u64; N]) {
-        self.make_room(N);
-        let end = self.words.len() + N;
-        self.words.resize(end, 0);
+        let end = self.end() + N;
+        match usize::from(self.spare).checked_sub(N) {
+            Some(spare) => self.spare = spare as u8,
+            None => self.resize(end),
+        }
         self.displace(at, end, cell);
     }
 
@@ -265,12 +289,15 @@ impl Account {
         self.words[at..at + N].copy_from_slice(&cell);
     }
 
-    fn make_room(&mut self, count: usize) {
-        let len = self.words.len();
-        if self.words.capacity() - len < count {
-            // Small steps instead of doubling: millions of accounts keep what they reserve.
-            self.words.reserve_exact(ample(len + count + len / 8) - len);
-        }
+    /// Moves to a block of memory that just holds so many words.
+    fn resize(&mut self, used: usize) {
+        let room = room_for(used);
+        let mut words = mem::take(&mut self.words).into_vec();
+        words.truncate(room);
+        words.reserve_exact(room - words.len());
+        words.resize(room, 0);
+        self.words = words.into_boxed_slice();
+        self.spare = (room - used) as u8;
     }
 
     /// Adds an event time to a slot that keeps the `keep` newest.
@@ -309,16 +336,16 @@ impl Account {
         const HASH_MASK: u64 = (1 << ID_HASH_BITS) - 1;
         let hash = id.0 & HASH_MASK;
         let word = (time.millis() as u64 >> ID_TIME_UNIT_BITS) << ID_HASH_BITS | hash;
-        let start = self.cell_end();
-        if self.words[start..].iter().any(|known| known & HASH_MASK == hash) {
+        let (start, end) = (self.cell_end(), self.end());
+        if self.words[start..end].iter().any(|known| known & HASH_MASK == hash) {
             return false;
         }
-        let at = start + self.words[start..].iter().take_while(|&&known| known > word).count();
+        let at = start + self.words[start..end].iter().take_while(|&&known| known > word).count();
         if at - start >= IDS_KEPT {
             return true;
         }
         if usize::from(self.id_count()) == IDS_KEPT {
-            self.displace(at, self.words.len(), [word]);
+            self.displace(at, end, [word]);
             return true;
         }
         self.insert(at, [word]);
@@ -365,6 +392,36 @@ mod tests {
         assert_eq!((tag.slot(), tag.count(), tag.time()), (Slot(209), 77, time));
         assert_eq!(Tag::new(Slot(1), 9999, Timestamp::LATEST).count(), 4095);
         assert_eq!(Tag::new(Slot(1), 9999, Timestamp::LATEST).time(), Timestamp::LATEST);
+    }
+
+    #[test]
+    fn blocks_have_the_sizes_of_the_allocator() {
+        let sizes = [0, 1, 2, 3, 12, 13, 16, 17, 20, 21, 60, 65, 5000].map(room_for);
+        assert_eq!(sizes, [0, 2, 2, 4, 12, 14, 16, 20, 20, 24, 64, 80, 5120]);
+        assert_eq!(room_for(5121), 5121 + 255, "as much as can be said");
+    }
+
+    #[test]
+    fn cells_outlive_every_change_of_their_block() {
+        let layout = Layout::of(&crate::engine::tests::model());
+        let (mut account, mut expected) = (Account::new("acme.example"), Vec::new());
+        assert_eq!(account.heap_bytes(), 8 * 8, "two words of name, five for cells");
+        for value in 0..400 {
+            let time = Timestamp::from_millis(value as i64);
+            account.insert(account.cell_start(), [Tag::new(Layout::STANDING, 0, time).0, value]);
+            expected.splice(0..0, [Tag::new(Layout::STANDING, 0, time).0, value]);
+            account.remember(EventId(value), time);
+            assert_eq!(account.words[account.cell_start()..account.cell_end()], expected, "{value}");
+        }
+        assert_eq!((account.name(), usize::from(account.id_count())), ("acme.example", IDS_KEPT));
+        let stored = Account::from_parts("acme.example", account.settled, None, account.words(), account.id_count());
+        assert_eq!((stored.words(), stored.name()), (account.words(), "acme.example"));
+        account.clear(&layout, Layout::STANDING);
+        assert_eq!(
+            (account.words().len(), account.heap_bytes()),
+            (IDS_KEPT, 8 * 20),
+            "it gives back what it needs no more"
+        );
     }
 
     #[test]

@@ -42,10 +42,18 @@ pub fn page_of(hash: u64) -> PageId {
 /// Accounts of one page.
 #[derive(Debug, Default)]
 pub struct Page {
-    accounts: Vec<Account>,
+    /// All are full but the last one.
+    chunks: Vec<Chunk>,
     /// Positions, by [`spread`] hashes.
     index: HashTable<u32>,
 }
+
+/// Up to [`CHUNK`] accounts. Were a page in one piece, it would reserve more than it holds, and leave a
+/// hole behind whenever it grows, as all pages do at about the same time: 10 to 25 bytes per account.
+type Chunk = Vec<Account>;
+
+/// A power of two, as vectors grow.
+const CHUNK: usize = 64;
 
 /// The hash that the index of a page sees. It tells entries apart by the highest bits, and these are
 /// the same for all accounts of a page.
@@ -56,7 +64,7 @@ fn spread(hash: u64) -> u64 {
 impl Page {
     /// The position of an account.
     pub fn find(&self, hash: u64, name: &str) -> Option<usize> {
-        let found = self.index.find(spread(hash), |&at| self.accounts[at as usize].name_bytes() == name.as_bytes());
+        let found = self.index.find(spread(hash), |&at| self.get(at as usize).name_bytes() == name.as_bytes());
         found.map(|&at| at as usize)
     }
 
@@ -73,66 +81,82 @@ impl Page {
         }
     }
 
-    /// Makes room for so many more accounts at once.
+    /// Makes room in the index for so many more accounts at once.
     pub fn reserve(&mut self, count: usize) {
-        self.accounts.reserve_exact(count);
-        let accounts = &self.accounts;
-        self.index.reserve(count, |&at| spread(hash_of(&accounts[at as usize])));
+        let chunks = &self.chunks;
+        self.index.reserve(count, |&at| spread(hash_at(chunks, at)));
     }
 
     /// Adds an account that is not there yet.
     pub fn add(&mut self, hash: u64, account: Account) -> usize {
-        let at = self.accounts.len();
-        if self.accounts.capacity() == at {
-            // Grow by an eighth: millions of accounts pay for what is reserved.
-            self.accounts.reserve_exact(4 + at / 8);
+        let at = self.len();
+        match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => chunk.push(account),
+            None => {
+                // Most pages of a small table stay small.
+                let mut chunk = Chunk::with_capacity(if at == 0 { 4 } else { CHUNK / 4 });
+                chunk.push(account);
+                self.chunks.push(chunk);
+            }
         }
-        self.accounts.push(account);
-        let accounts = &self.accounts;
-        self.index.insert_unique(spread(hash), at as u32, |&at| spread(hash_of(&accounts[at as usize])));
+        let chunks = &self.chunks;
+        self.index.insert_unique(spread(hash), at as u32, |&at| spread(hash_at(chunks, at)));
         at
     }
 
     /// Removes the account at a position; the last one moves there.
-    pub fn remove(&mut self, at: usize) -> Account {
-        let hash = hash_of(&self.accounts[at]);
+    pub fn remove(&mut self, at: usize) {
+        let (last, hash) = (self.len() - 1, hash_of(self.get(at)));
         if let Ok(entry) = self.index.find_entry(spread(hash), |&found| found as usize == at) {
             entry.remove();
         }
-        let last = self.accounts.len() - 1;
         if at != last {
-            let moved = hash_of(&self.accounts[last]);
+            let moved = hash_of(self.get(last));
             if let Some(index) = self.index.find_mut(spread(moved), |&found| found as usize == last) {
                 *index = at as u32;
             }
         }
-        self.accounts.swap_remove(at)
+        let moved = self.chunks.last_mut().and_then(Chunk::pop);
+        if let Some(moved) = moved.filter(|_| at != last) {
+            *self.get_mut(at) = moved;
+        }
+        self.chunks.pop_if(|chunk| chunk.is_empty());
     }
 
     /// Positions of the accounts with this hash: one, but for a collision of 64 bits.
     pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = usize> {
-        self.index.iter_hash(spread(hash)).map(|&at| at as usize).filter(move |&at| hash_of(&self.accounts[at]) == hash)
+        self.index.iter_hash(spread(hash)).map(|&at| at as usize).filter(move |&at| hash_of(self.get(at)) == hash)
     }
 
     pub fn get(&self, at: usize) -> &Account {
-        &self.accounts[at]
+        &self.chunks[at / CHUNK][at % CHUNK]
     }
 
     pub fn get_mut(&mut self, at: usize) -> &mut Account {
-        &mut self.accounts[at]
+        &mut self.chunks[at / CHUNK][at % CHUNK]
+    }
+
+    /// How many accounts there are. Their positions go from 0 to one less.
+    pub fn len(&self) -> usize {
+        self.index.len()
     }
 
     /// All accounts, in no particular order.
-    pub fn accounts(&self) -> &[Account] {
-        &self.accounts
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.chunks.iter().flatten()
     }
 
     /// Bytes that the page takes.
     pub fn footprint(&self) -> usize {
-        let spare = (self.accounts.capacity() - self.accounts.len()) * size_of::<Account>();
-        let index = self.index.allocation_size();
-        self.accounts.iter().map(Account::footprint).sum::<usize>() + spare + index
+        let chunks = self.chunks.capacity() * size_of::<Chunk>();
+        let accounts: usize = self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Account>()).sum();
+        let words: usize = self.accounts().map(Account::heap_bytes).sum();
+        chunks + accounts + words + self.index.allocation_size()
     }
+}
+
+fn hash_at(chunks: &[Chunk], at: u32) -> u64 {
+    hash_of(&chunks[at as usize / CHUNK][at as usize % CHUNK])
 }
 
 #[cfg(test)]
@@ -142,13 +166,14 @@ mod tests {
     #[test]
     fn removal_keeps_the_index_true() {
         let mut page = Page::default();
-        let names: Vec<String> = (0..100).map(|i| format!("account-{i}")).collect();
+        let names: Vec<String> = (0..4 * CHUNK).map(|i| format!("account-{i}")).collect();
         for name in &names {
             page.find_or_add(account_hash(name), name);
         }
         for (i, name) in names.iter().enumerate().filter(|(i, _)| i % 3 == 0) {
             let at = page.find(account_hash(name), name).unwrap();
-            assert_eq!(page.remove(at).name(), name, "{i}");
+            assert_eq!(page.get(at).name(), name, "{i}");
+            page.remove(at);
         }
         for (i, name) in names.iter().enumerate() {
             let found = page.find(account_hash(name), name).map(|at| page.get(at).name().to_string());

@@ -114,7 +114,7 @@ impl Engine {
 
     /// Number of accounts in memory.
     pub fn len(&self) -> usize {
-        self.pages.iter().map(|page| page.accounts().len()).sum()
+        self.pages.iter().map(Page::len).sum()
     }
 
     /// Whether no account is in memory.
@@ -136,20 +136,22 @@ impl Engine {
     /// Applies an event: settles what was due, adds the event with its own time, judges.
     pub fn apply(&mut self, event: &Event<'_>, mode: Mode, detected_at: Timestamp, step: &mut Step) {
         let (page, at) = self.touch(event.account, step);
-        if !self.account_mut(page, at).remember(event.id, event.time) {
+        let account = self.account_mut(page, at);
+        if !account.remember(event.id, event.time) {
             step.stats.duplicates += 1;
             return;
         }
+        let (settled, armed) = (account.settled, account.armed);
+        let earliest = event.recorded.back(self.grace);
         step.stats.applied += 1;
-        step.stats.late += u64::from(event.time < event.recorded.back(self.grace));
-        let judged_at = event.time.max(event.recorded.back(self.grace)).max(self.account(page, at).settled);
-        if mode == Mode::Live {
+        step.stats.late += u64::from(event.time < earliest);
+        let judged_at = event.time.max(earliest).max(settled);
+        if mode == Mode::Live && armed <= judged_at {
             self.settle(page, at, judged_at, detected_at, step);
         }
-        let mut effect = Effect::NONE;
-        for hit in event.hits {
-            effect = effect.and(self.add(page, at, hit, event.time));
-        }
+        let account = self.pages[usize::from(page.0)].get_mut(at);
+        let effects = event.hits.iter().map(|hit| add(&self.model, &self.layout, account, hit, event.time));
+        let effect = effects.fold(Effect::NONE, Effect::and);
         self.conclude(page, at, judged_at, mode, Cause::Signal, effect, detected_at, step);
     }
 
@@ -168,8 +170,9 @@ impl Engine {
             return;
         }
         let (page, at) = self.touch(attributes.account, step);
-        let judged_at = attributes.recorded.max(self.account(page, at).settled);
-        if mode == Mode::Live {
+        let account = self.account(page, at);
+        let (judged_at, armed) = (attributes.recorded.max(account.settled), account.armed);
+        if mode == Mode::Live && armed <= judged_at {
             self.settle(page, at, judged_at, detected_at, step);
         }
         let suppressed = self.judge(page, at, judged_at).suppression();
@@ -222,12 +225,10 @@ impl Engine {
         }
     }
 
-    /// Settles whatever is due up to `until`, included.
+    /// Settles whatever is due up to `until`, included, to which the timer is armed.
     fn settle(&mut self, page: PageId, at: usize, until: Timestamp, detected_at: Timestamp, step: &mut Step) {
-        if self.account(page, at).armed <= until {
-            let due = self.due(page, at);
-            self.settle_from(page, at, due, until, detected_at, step);
-        }
+        let due = self.due(page, at);
+        self.settle_from(page, at, due, until, detected_at, step);
     }
 
     fn settle_from(
@@ -273,13 +274,14 @@ impl Engine {
         // It stood where it belonged up to this moment: it was judged before, and what was due is settled.
         let was_judged = account.is_judged();
         account.set_judged(mode == Mode::Live);
+        let standing = Verdict { tier: account.tier(), members: account.members };
         if mode == Mode::Silent {
             return;
         }
         let judge = self.judge(page, at, judged_at);
         let verdict = match effect {
             Effect::Rise { readers } if was_judged && self.model.is_monotone() => {
-                judge.verdict_after_rise(self.verdict_of(page, at), readers)
+                judge.verdict_after_rise(standing, readers)
             }
             _ => judge.verdict(),
         };
@@ -342,31 +344,6 @@ impl Engine {
         }
     }
 
-    fn add(&mut self, page: PageId, at: usize, hit: &Hit, time: Timestamp) -> Effect {
-        let (layout, account) = (&self.layout, self.pages[usize::from(page.0)].get_mut(at));
-        match *hit {
-            Hit::Count(signal) => {
-                let mut readers = add_to_sum(layout, account, signal, time);
-                if let Some(slot) = layout.times(signal) {
-                    account.add_time(layout, slot, time, self.model.times_kept(signal));
-                    readers |= layout.readers(slot);
-                }
-                Effect::Rise { readers }
-            }
-            Hit::Level(signal, value) => {
-                replace_level(layout, account, signal, value, time);
-                Effect::Any
-            }
-            Hit::Seen(set, person) => {
-                let slot = layout.seen(set);
-                if let SlotKind::Seen { keep, .. } = layout.kind(slot) {
-                    account.add_seen(layout, slot, time, person.0, keep);
-                }
-                Effect::Rise { readers: layout.readers(slot) }
-            }
-        }
-    }
-
     fn put_facts(&mut self, page: PageId, at: usize, attributes: &Attributes<'_>) {
         let account = self.pages[usize::from(page.0)].get_mut(at);
         if attributes.facts == Facts::default() {
@@ -405,6 +382,31 @@ impl Engine {
 
     fn judge(&self, page: PageId, at: usize, time: Timestamp) -> Judge<'_> {
         Judge::new(self.reading(page, at), time)
+    }
+}
+
+/// Adds what an event means to the account, at its own time.
+fn add(model: &Model, layout: &Layout, account: &mut Account, hit: &Hit, time: Timestamp) -> Effect {
+    match *hit {
+        Hit::Count(signal) => {
+            let mut readers = add_to_sum(layout, account, signal, time);
+            if let Some(slot) = layout.times(signal) {
+                account.add_time(layout, slot, time, model.times_kept(signal));
+                readers |= layout.readers(slot);
+            }
+            Effect::Rise { readers }
+        }
+        Hit::Level(signal, value) => {
+            replace_level(layout, account, signal, value, time);
+            Effect::Any
+        }
+        Hit::Seen(set, person) => {
+            let slot = layout.seen(set);
+            if let SlotKind::Seen { keep, .. } = layout.kind(slot) {
+                account.add_seen(layout, slot, time, person.0, keep);
+            }
+            Effect::Rise { readers: layout.readers(slot) }
+        }
     }
 }
 

@@ -245,7 +245,7 @@ impl Engine {
 
     /// Judges all accounts of a page afresh because the model changed; what differs goes out.
     pub fn judge_afresh(&mut self, page: PageId, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
-        for at in 0..self.pages[usize::from(page.0)].accounts().len() {
+        for at in 0..self.pages[usize::from(page.0)].len() {
             let time = clock.max(self.account(page, at).settled);
             self.mark(page, step);
             self.conclude(page, at, time, Mode::Live, Cause::Model, Effect::Any, detected_at, step);

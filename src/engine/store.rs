@@ -10,7 +10,7 @@ use super::{
     faded_at,
     layout::{Layout, Slot, SlotKind},
 };
-use crate::model::{Model, SegmentId, Standing, TierId, Timestamp};
+use crate::model::{MAX_ACCOUNT_BYTES, Model, SegmentId, Standing, TierId, Timestamp};
 
 /// The names that stored state refers to by number. Stored with every page, so that a page can be
 /// read under another model: what has the same name means the same.
@@ -85,11 +85,11 @@ impl Remap {
     }
 
     /// Whether an account is what the schema says: cells of known slots in order, each whole, a known
-    /// tier, and no more event ids than accounts keep.
+    /// tier, a name, and no more event ids than accounts keep.
     fn fits(&self, image: &AccountImage<'_>) -> bool {
         let Some(end) = image.words.len().checked_sub(usize::from(image.ids)) else { return false };
         let known_tier = image.tier.is_none_or(|tier| usize::from(tier) < self.tiers.len());
-        if usize::from(image.ids) > IDS_KEPT || !known_tier {
+        if usize::from(image.ids) > IDS_KEPT || !known_tier || !(1..=MAX_ACCOUNT_BYTES).contains(&image.name.len()) {
             return false;
         }
         let (mut at, mut last) = (0, Slot(0));
@@ -190,7 +190,7 @@ impl Engine {
         }
         let mut fades_at = NEVER;
         let mut at = 0;
-        while at < self.pages[at_page].accounts().len() {
+        while at < self.pages[at_page].len() {
             let faded = faded_at(&self.reading(page, at));
             // A timer that is due may still turn a `not` true.
             let due = self.account(page, at).armed <= clock;
@@ -207,23 +207,27 @@ impl Engine {
 
     fn evict(&mut self, page: PageId, at: usize, step: &mut Step) {
         let (sequence, _) = self.last_published(page, at);
-        let account = self.pages[usize::from(page.0)].remove(at);
+        if sequence > 0 {
+            let name = self.account(page, at).name();
+            step.standings.retain(|standing| *standing.account != *name);
+            step.evicted.push(name.into());
+        }
+        self.pages[usize::from(page.0)].remove(at);
         self.dirty[usize::from(page.0)] = true;
         step.stats.evicted += 1;
-        if sequence > 0 {
-            step.standings.retain(|standing| *standing.account != *account.name());
-            step.evicted.push(account.name().into());
-        }
     }
 
     /// The accounts of a page, as they are to be stored.
     pub fn images(&self, page: PageId) -> impl ExactSizeIterator<Item = AccountImage<'_>> {
-        self.pages[usize::from(page.0)].accounts().iter().map(|account| AccountImage {
-            name: account.name(),
-            settled: account.settled,
-            tier: account.tier().map(|tier| tier.0),
-            ids: account.id_count(),
-            words: account.words().into(),
+        (0..self.pages[usize::from(page.0)].len()).map(move |at| {
+            let account = self.account(page, at);
+            AccountImage {
+                name: account.name(),
+                settled: account.settled,
+                tier: account.tier().map(|tier| tier.0),
+                ids: account.id_count(),
+                words: account.words().into(),
+            }
         })
     }
 
@@ -324,7 +328,7 @@ impl Engine {
     /// The accounts of which something was published, and the sequence of the last.
     pub fn published(&self) -> impl Iterator<Item = (&str, i64)> {
         PageId::all().flat_map(move |page| {
-            let accounts = self.pages[usize::from(page.0)].accounts().iter().enumerate();
+            let accounts = self.pages[usize::from(page.0)].accounts().enumerate();
             accounts
                 .map(move |(at, account)| (account.name(), self.last_published(page, at).0))
                 .filter(|(_, last)| *last > 0)
@@ -339,7 +343,7 @@ impl Engine {
     /// Arms the timers of all accounts: after a restore, before time advances.
     pub fn arm_all(&mut self) {
         for page in PageId::all() {
-            for at in 0..self.pages[usize::from(page.0)].accounts().len() {
+            for at in 0..self.pages[usize::from(page.0)].len() {
                 let settled = self.account(page, at).settled;
                 let due = self.next_change(page, at, settled);
                 self.arm(page, at, due);
@@ -355,8 +359,8 @@ impl Engine {
     /// The standings of all accounts that have one, for the read view after a restore.
     pub fn standings(&self) -> impl Iterator<Item = Standing> + '_ {
         PageId::all().flat_map(move |page| {
-            let accounts = self.pages[usize::from(page.0)].accounts();
-            (0..accounts.len()).filter(move |&at| accounts[at].stands()).map(move |at| self.current_standing(page, at))
+            let accounts = self.pages[usize::from(page.0)].accounts().enumerate();
+            accounts.filter(|(_, account)| account.stands()).map(move |(at, _)| self.current_standing(page, at))
         })
     }
 

@@ -9,7 +9,7 @@ const MINUTE: i64 = 60_000;
 const DAY: i64 = 86_400_000;
 const START: i64 = 1_795_000_000_000;
 
-fn model() -> Arc<Model> {
+pub(super) fn model() -> Arc<Model> {
     let half_life = HalfLife::new(Span::days(7)).unwrap();
     let signal = |name: &str, points, cap| Signal {
         name: name.into(),

@@ -46,7 +46,7 @@ pub async fn show(
     // Asked after the worker: what it had committed before it answered is in the view.
     let published = sources.view.get(&account);
     match explanation {
-        Some(explanation) => Ok(json(encode_account(&explanation, published.as_deref(), sources.model.id()))),
+        Some(explanation) => Ok(json(encode_account(&explanation, published.as_ref(), sources.model.id()))),
         None => Err(unknown(&sources, &account)),
     }
 }

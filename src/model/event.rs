@@ -2,6 +2,9 @@
 
 use super::{DistinctId, SignalId, Timestamp};
 
+/// The largest account id, in bytes; the smallest has one.
+pub const MAX_ACCOUNT_BYTES: usize = 256;
+
 /// A stable 64-bit hash of an event's id; duplicates are recognised by it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct EventId(pub u64);

@@ -2,6 +2,7 @@
 //! status, and a way to put a question to the worker that owns an account. Workers write here
 //! after a commit; HTTP and the metrics read.
 
+mod packed;
 mod query;
 mod standings;
 mod status;

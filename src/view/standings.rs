@@ -9,13 +9,15 @@ use std::{
     },
 };
 
-use dashmap::DashMap;
+use dashmap::{DashMap, Entry};
+use serde::{Deserialize, Serialize};
 
+use super::packed::Packed;
 use crate::model::Standing;
 
 /// A worker's hold on the partitions of one assignment, from their restore until it drops them.
 /// What an earlier holder still writes or drops leaves the entries of a later one alone.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Tenure(u64);
 
 /// How many accounts have a standing.
@@ -29,9 +31,9 @@ pub struct Counts {
 /// Part of a listing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
-    pub standings: Vec<Arc<Standing>>,
+    pub standings: Vec<Standing>,
     /// After which account the next part goes on; nothing if there is none.
-    pub next: Option<Arc<str>>,
+    pub next: Option<String>,
 }
 
 /// The committed standings of the accounts that this process owns.
@@ -40,21 +42,15 @@ pub struct Page {
 /// of the map second, readers never hold both; no guard leaves this file.
 #[derive(Debug, Default)]
 pub struct View {
-    entries: DashMap<Arc<str>, Entry>,
+    entries: DashMap<Packed, ()>,
     index: Mutex<Index>,
     tenures: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Entry {
-    tenure: Tenure,
-    standing: Arc<Standing>,
 }
 
 #[derive(Debug, Default)]
 struct Index {
     /// Accounts in the order of their ids, so that pages of a listing neither skip nor repeat.
-    by_tier: BTreeMap<Option<Arc<str>>, BTreeSet<Arc<str>>>,
+    by_tier: BTreeMap<Option<Arc<str>>, BTreeSet<Packed>>,
     suppressed: usize,
 }
 
@@ -73,13 +69,13 @@ impl View {
     pub fn publish(&self, tenure: Tenure, standings: impl IntoIterator<Item = Standing>) {
         let mut index = self.index();
         for standing in standings {
-            let standing = Arc::new(standing);
-            match self.replace(tenure, &standing) {
+            let packed = Packed::new(tenure, &standing);
+            match self.replace(packed.clone()) {
                 Replaced::Nothing => {}
                 Replaced::Old(old) => index.remove(&old),
                 Replaced::Refused => continue,
             }
-            index.insert(&standing);
+            index.insert(packed, standing);
         }
     }
 
@@ -87,8 +83,8 @@ impl View {
     pub fn withdraw<'a>(&self, tenure: Tenure, accounts: impl IntoIterator<Item = &'a str>) {
         let mut index = self.index();
         for account in accounts {
-            if let Some((_, entry)) = self.entries.remove_if(account, |_, entry| entry.tenure <= tenure) {
-                index.remove(&entry.standing);
+            if let Some((packed, ())) = self.entries.remove_if(account, |packed, ()| packed.tenure() <= tenure) {
+                index.remove(&packed);
             }
         }
     }
@@ -96,32 +92,29 @@ impl View {
     /// Ends holds: forgets what was published under them. One pass over all entries.
     pub fn end(&self, tenures: &[Tenure]) {
         let mut index = self.index();
-        self.entries.retain(|_, entry| {
-            let kept = !tenures.contains(&entry.tenure);
+        self.entries.retain(|packed, ()| {
+            let kept = !tenures.contains(&packed.tenure());
             if !kept {
-                index.remove(&entry.standing);
+                index.remove(packed);
             }
             kept
         });
     }
 
     /// The standing of one account.
-    pub fn get(&self, account: &str) -> Option<Arc<Standing>> {
-        self.entries.get(account).map(|entry| entry.standing.clone())
+    pub fn get(&self, account: &str) -> Option<Standing> {
+        self.entries.get(account).map(|entry| entry.key().unpack())
     }
 
     /// At most `limit` standings of a tier (nothing: those without one), in the order of their
     /// account ids, which all come after `after`.
     pub fn by_tier(&self, tier: Option<&str>, limit: usize, after: Option<&str>) -> Page {
         // One more than asked for tells whether there is a next part.
-        let mut accounts = self.index().page(tier, limit.saturating_add(1), after);
-        let has_more = accounts.len() > limit;
-        accounts.truncate(limit);
-        let next = accounts.last().filter(|_| has_more).cloned();
-        let standings = accounts.iter().filter_map(|account| self.get(account));
-        // An account may have moved on since its name was taken from the index.
-        let standings = standings.filter(|standing| standing.tier.as_deref() == tier).collect();
-        Page { standings, next }
+        let mut packed = self.index().page(tier, limit.saturating_add(1), after);
+        let has_more = packed.len() > limit;
+        packed.truncate(limit);
+        let next = packed.last().filter(|_| has_more).map(|last| last.account().to_owned());
+        Page { standings: packed.iter().map(Packed::unpack).collect(), next }
     }
 
     /// How many accounts have a standing.
@@ -131,16 +124,15 @@ impl View {
         Counts { by_tier: by_tier.collect(), suppressed: index.suppressed }
     }
 
-    fn replace(&self, tenure: Tenure, standing: &Arc<Standing>) -> Replaced {
-        use dashmap::Entry as Slot;
-        let entry = Entry { tenure, standing: standing.clone() };
-        match self.entries.entry(standing.account.clone()) {
-            Slot::Vacant(slot) => {
-                slot.insert(entry);
+    fn replace(&self, packed: Packed) -> Replaced {
+        let tenure = packed.tenure();
+        match self.entries.entry(packed) {
+            Entry::Vacant(slot) => {
+                slot.insert(());
                 Replaced::Nothing
             }
-            Slot::Occupied(slot) if slot.get().tenure > tenure => Replaced::Refused,
-            Slot::Occupied(mut slot) => Replaced::Old(slot.insert(entry).standing),
+            Entry::Occupied(slot) if slot.key().tenure() > tenure => Replaced::Refused,
+            Entry::Occupied(slot) => Replaced::Old(slot.replace_entry(()).0),
         }
     }
 
@@ -153,20 +145,21 @@ impl View {
 
 enum Replaced {
     Nothing,
-    Old(Arc<Standing>),
+    Old(Packed),
     /// A later holder of the partition has published the account already.
     Refused,
 }
 
 impl Index {
-    fn insert(&mut self, standing: &Standing) {
-        self.by_tier.entry(standing.tier.clone()).or_default().insert(standing.account.clone());
+    fn insert(&mut self, packed: Packed, standing: Standing) {
+        self.by_tier.entry(standing.tier).or_default().insert(packed);
         self.suppressed += usize::from(standing.suppressed_by.is_some());
     }
 
-    fn remove(&mut self, standing: &Standing) {
+    fn remove(&mut self, packed: &Packed) {
+        let standing = packed.unpack();
         if let Some(accounts) = self.by_tier.get_mut(&standing.tier) {
-            accounts.remove(&standing.account);
+            accounts.remove(packed);
             if accounts.is_empty() {
                 self.by_tier.remove(&standing.tier);
             }
@@ -174,7 +167,7 @@ impl Index {
         self.suppressed -= usize::from(standing.suppressed_by.is_some());
     }
 
-    fn page(&self, tier: Option<&str>, limit: usize, after: Option<&str>) -> Vec<Arc<str>> {
+    fn page(&self, tier: Option<&str>, limit: usize, after: Option<&str>) -> Vec<Packed> {
         let Some((_, accounts)) = self.by_tier.iter().find(|(name, _)| name.as_deref() == tier) else {
             return Vec::new();
         };

@@ -1,7 +1,5 @@
 //! What the read API says of accounts, as JSON.
 
-use std::sync::Arc;
-
 use serde::Serialize;
 
 use super::{
@@ -37,7 +35,7 @@ pub fn encode_account(now: &Explanation, published: Option<&Standing>, model: &M
 }
 
 /// Part of a listing of standings, each as on its topic.
-pub fn encode_listing(standings: &[Arc<Standing>], next_cursor: Option<&str>, model: &ModelId) -> Vec<u8> {
+pub fn encode_listing(standings: &[Standing], next_cursor: Option<&str>, model: &ModelId) -> Vec<u8> {
     let accounts = standings.iter().map(|standing| StandingJson::of(standing, model)).collect();
     let mut out = Vec::new();
     write(&mut out, &ListingJson { accounts, next_cursor });

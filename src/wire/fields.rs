@@ -6,7 +6,7 @@ use super::{
     dead_letter::{Fault, Rejected},
     time::parse_rfc3339,
 };
-use crate::model::{Field, Keys, Timestamp};
+use crate::model::{Field, Keys, MAX_ACCOUNT_BYTES, Timestamp};
 
 mod any;
 mod order;
@@ -19,9 +19,6 @@ use order::Order;
 
 /// The largest record value that is read, in bytes.
 pub const MAX_VALUE_BYTES: usize = 1 << 20;
-
-/// The largest account id, in bytes.
-pub const MAX_ACCOUNT_BYTES: usize = 256;
 
 /// Which fields of a record are kept, and where.
 ///

@@ -8,7 +8,7 @@ use super::{
     change::{FitJson, ModelJson, rounded, write},
     time::Rfc3339,
 };
-use crate::model::{ModelId, SegmentSince, Standing, TierGained, Timestamp};
+use crate::model::{MAX_ACCOUNT_BYTES, ModelId, SegmentSince, Standing, TierGained, Timestamp};
 
 /// Appends a standing as one line of JSON, without a line end. Scores are rounded to 1e-6.
 pub fn encode_standing(standing: &Standing, model: &ModelId, out: &mut Vec<u8>) {
@@ -20,6 +20,8 @@ pub fn encode_standing(standing: &Standing, model: &ModelId, out: &mut Vec<u8>) 
 pub enum StandingError {
     #[error("not a standing: {0}")]
     Json(#[from] serde_json::Error),
+    #[error("the account has {0} bytes; it must have 1 to {MAX_ACCOUNT_BYTES}")]
+    Account(usize),
     #[error("the sequence is {0}; it must be greater than 0")]
     Sequence(i64),
     #[error("`{field}` is not between 1970 and June 2527")]
@@ -31,6 +33,9 @@ pub fn decode_standing(value: &[u8]) -> Result<Standing, StandingError> {
     let json: StandingJson<'_> = serde_json::from_slice(value)?;
     if json.sequence <= 0 {
         return Err(StandingError::Sequence(json.sequence));
+    }
+    if !(1..=MAX_ACCOUNT_BYTES).contains(&json.account.len()) {
+        return Err(StandingError::Account(json.account.len()));
     }
     let segments = json.segments.into_iter().map(|segment| {
         let since = storable("segments.since", segment.since)?;
@@ -150,7 +155,7 @@ mod tests {
 
     fn standing() -> impl Strategy<Value = Standing> {
         let named = || (any::<String>(), time());
-        let names = (any::<String>(), option::of(any::<String>()), option::of(any::<String>()));
+        let names = ("\\PC{1,32}", option::of(any::<String>()), option::of(any::<String>()));
         let lists = (collection::vec(named(), 0..3), collection::vec(named(), 0..3));
         let times = (option::of(time()), time(), option::of(time()));
         (names, lists, times, score(), option::of(fit()), 1..i64::MAX).prop_map(

@@ -13,13 +13,12 @@ use std::{
 use tidemark::{
     engine::{AccountImage, Engine, Mode, Remap, Step},
     log::{InputId, Offset, Partition, Record},
-    model::{Model, Span, Timestamp},
+    model::{MAX_ACCOUNT_BYTES, Model, Span, Timestamp},
     settings::{Settings, Surroundings},
     wire::{
         attributes::AttributeDecoder,
         dead_letter::{Rejected, dead_letter},
         event::{Decoded, Decoder, PersonKey, RawRecord},
-        fields::MAX_ACCOUNT_BYTES,
         model_file,
         page::{self, PageError, PageHeader, PagePart},
         standing::{decode_standing, encode_standing},
