@@ -96,7 +96,7 @@ impl Member {
                 }
                 Kind::Fault(found) => match fault::of_consumer(&found) {
                     Some(error) => return Err(error),
-                    None => tracing::warn!(target: "kafka", code = ?found.code, "{}", found.text),
+                    None => found.tell(),
                 },
                 Kind::Record(_) | Kind::ConnectionLost | Kind::Delivered(_) | Kind::Other => {}
             }

@@ -37,8 +37,10 @@ impl ClientContext for Callbacks {
 
     fn error(&self, error: rdkafka::error::KafkaError, text: &str) {
         // While a consumer is being closed, the wrapper takes the end of a partition for an error.
-        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
-            tracing::warn!(target: "kafka", %error, "{text}");
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::PartitionEOF) => {}
+            Some(code) => tell(code, text),
+            None => tracing::warn!(target: "kafka", %error, "{text}"),
         }
     }
 
@@ -175,6 +177,22 @@ pub(super) struct Fault {
     pub(super) fatal: bool,
     pub(super) place: Option<Place>,
     pub(super) text: String,
+}
+
+impl Fault {
+    /// Says it in the log.
+    pub(super) fn tell(&self) {
+        tell(self.code, &self.text);
+    }
+}
+
+fn tell(code: RDKafkaErrorCode, text: &str) {
+    match code {
+        // The library says so twenty times a second as long as it is so. Connections that fail are told of
+        // as well, and only now and then while they go on failing.
+        RDKafkaErrorCode::AllBrokersDown => tracing::debug!(target: "kafka", ?code, "{text}"),
+        _ => tracing::warn!(target: "kafka", ?code, "{text}"),
+    }
 }
 
 impl Event<'_> {

@@ -104,7 +104,7 @@ impl TableReader for KafkaTables {
                 Kind::AtEnd(place) => reached(&mut self.pending, &place.topic, place.offset),
                 Kind::Fault(found) => match fault::of_consumer(&found) {
                     Some(error) => return Err(error),
-                    None => tracing::warn!(target: "kafka", code = ?found.code, "{}", found.text),
+                    None => found.tell(),
                 },
                 Kind::ConnectionLost | Kind::Assigned(_) | Kind::Revoked | Kind::Delivered(_) | Kind::Other => {}
             }

@@ -91,7 +91,7 @@ impl Writer {
         let mut fatal = false;
         while let Some(event) = producer.poll(Duration::ZERO) {
             if let Kind::Fault(fault) = event.kind() {
-                tracing::warn!(target: "kafka", code = ?fault.code, "{}", fault.text);
+                fault.tell();
                 fatal |= fault.fatal;
             }
         }
@@ -290,7 +290,7 @@ impl<'a> KafkaAttempt<'a> {
             match event.kind() {
                 Kind::ConnectionLost => self.in_doubt = true,
                 Kind::Fault(fault) => {
-                    tracing::warn!(target: "kafka", code = ?fault.code, "{}", fault.text);
+                    fault.tell();
                     self.in_doubt |= fault.fatal;
                 }
                 _ => {}
@@ -313,7 +313,7 @@ impl<'a> KafkaAttempt<'a> {
                 let code = self.producer.client().fatal_error().map_or(fault.code, |(code, _)| code);
                 return Err(fatal("writing", code, &fault.text));
             }
-            Kind::Fault(fault) => tracing::warn!(target: "kafka", code = ?fault.code, "{}", fault.text),
+            Kind::Fault(fault) => fault.tell(),
             _ => {}
         }
         Ok(())
