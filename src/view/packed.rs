@@ -75,3 +75,41 @@ impl Ord for Packed {
         self.account().cmp(other.account())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        model::{FitScore, SegmentSince, TierGained, Timestamp},
+        view::View,
+    };
+
+    #[test]
+    fn a_standing_comes_back_whole_and_stands_for_its_account() {
+        let time = Timestamp::from_millis;
+        let standing = |account: &str| Standing {
+            account: account.into(),
+            tier: Some("hot".into()),
+            since: Some(time(1_795_000_000_123)),
+            segments: vec![SegmentSince { name: "pricing".into(), since: time(1_795_000_000_001) }],
+            suppressed_by: Some("customer".into()),
+            intent: 0.1 + 0.2,
+            fit: Some(FitScore { points: 71.5, coverage: 1.0 / 3.0, grade: Some('B') }),
+            as_of: time(1_795_000_000_124),
+            next_change_at: Some(time(i64::MAX)),
+            sequence: i64::MAX,
+            gained: vec![TierGained { name: "hot".into(), at: time(0) }],
+        };
+        let view = View::new();
+        let (first, second) = (view.begin(), view.begin());
+        let packed = Packed::new(second, &standing("acme.example"));
+        assert_eq!(packed.unpack(), standing("acme.example"));
+        assert_eq!((packed.account(), packed.tenure()), ("acme.example", second));
+        let others = ["b.example", "a.example", "acme.example"].map(|account| Packed::new(first, &standing(account)));
+        let sorted: BTreeSet<Packed> = others.into_iter().chain([packed]).collect();
+        assert_eq!(sorted.iter().map(Packed::account).collect::<Vec<_>>(), ["a.example", "acme.example", "b.example"]);
+        assert!(sorted.contains("b.example"));
+    }
+}
