@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use super::Timestamp;
 
 /// Why a change happened.
@@ -67,7 +65,7 @@ pub enum Transition {
 }
 
 /// Fit of an account whose attributes are known at least in part.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitScore {
     /// Points of the criteria that are met, 0 to 100.
     pub points: f64,
@@ -114,22 +112,21 @@ pub struct Change {
 }
 
 /// Membership of a segment.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SegmentSince {
     pub name: Arc<str>,
     pub since: Timestamp,
 }
 
 /// When a held tier was gained; kept for tiers with a minimum dwell.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TierGained {
     pub name: Arc<str>,
     pub at: Timestamp,
 }
 
-/// What was last published of an account: its full current membership. The view packs it by its fields;
-/// on the wire it has a form of its own.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+/// What was last published of an account: its full current membership.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Standing {
     pub account: Arc<str>,
     pub tier: Option<Arc<str>>,

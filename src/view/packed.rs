@@ -7,8 +7,10 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::standings::Tenure;
-use crate::model::Standing;
+use crate::model::{FitScore, SegmentSince, Standing, TierGained, Timestamp};
 
 /// A standing and the tenure that it was published under, in one piece of memory that map and index
 /// share. Among others it stands for its account: it sorts, compares and hashes as the account's name.
@@ -18,13 +20,12 @@ pub struct Packed(Arc<[u8]>);
 impl Packed {
     /// Packs a standing.
     pub fn new(tenure: Tenure, standing: &Standing) -> Self {
-        Self(postcard::to_allocvec(&(tenure, standing)).expect("plain data into memory").into())
+        Self(postcard::to_allocvec(&Fields::of(tenure, standing)).expect("plain data into memory").into())
     }
 
     /// The standing, as it was before.
     pub fn unpack(&self) -> Standing {
-        let (_, standing): (Tenure, _) = postcard::from_bytes(&self.0).expect("packed above");
-        standing
+        postcard::from_bytes::<Fields<'_>>(&self.0).expect("packed above").standing()
     }
 
     /// Whose it is.
@@ -37,10 +38,66 @@ impl Packed {
         self.head().0
     }
 
-    /// What it begins with: the account is the first field of a standing.
+    /// The first two fields.
     fn head(&self) -> (Tenure, &str) {
         let (head, _) = postcard::take_from_bytes(&self.0).expect("packed above");
         head
+    }
+}
+
+/// What is packed, in this order.
+#[derive(Serialize, Deserialize)]
+struct Fields<'a> {
+    tenure: Tenure,
+    account: &'a str,
+    tier: Option<&'a str>,
+    since: Option<i64>,
+    #[serde(borrow)]
+    segments: Vec<(&'a str, i64)>,
+    suppressed_by: Option<&'a str>,
+    intent: f64,
+    fit: Option<(f64, f64, Option<char>)>,
+    as_of: i64,
+    next_change_at: Option<i64>,
+    sequence: i64,
+    gained: Vec<(&'a str, i64)>,
+}
+
+impl<'a> Fields<'a> {
+    fn of(tenure: Tenure, standing: &'a Standing) -> Self {
+        Self {
+            tenure,
+            account: &standing.account,
+            tier: standing.tier.as_deref(),
+            since: standing.since.map(Timestamp::millis),
+            segments: standing.segments.iter().map(|segment| (&*segment.name, segment.since.millis())).collect(),
+            suppressed_by: standing.suppressed_by.as_deref(),
+            intent: standing.intent,
+            fit: standing.fit.map(|fit| (fit.points, fit.coverage, fit.grade)),
+            as_of: standing.as_of.millis(),
+            next_change_at: standing.next_change_at.map(Timestamp::millis),
+            sequence: standing.sequence,
+            gained: standing.gained.iter().map(|gained| (&*gained.name, gained.at.millis())).collect(),
+        }
+    }
+
+    fn standing(self) -> Standing {
+        let time = Timestamp::from_millis;
+        let segment = |(name, since): (&str, i64)| SegmentSince { name: name.into(), since: time(since) };
+        let gained = |(name, at): (&str, i64)| TierGained { name: name.into(), at: time(at) };
+        Standing {
+            account: self.account.into(),
+            tier: self.tier.map(Arc::from),
+            since: self.since.map(time),
+            segments: self.segments.into_iter().map(segment).collect(),
+            suppressed_by: self.suppressed_by.map(Arc::from),
+            intent: self.intent,
+            fit: self.fit.map(|(points, coverage, grade)| FitScore { points, coverage, grade }),
+            as_of: time(self.as_of),
+            next_change_at: self.next_change_at.map(time),
+            sequence: self.sequence,
+            gained: self.gained.into_iter().map(gained).collect(),
+        }
     }
 }
 
@@ -81,10 +138,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{
-        model::{FitScore, SegmentSince, TierGained, Timestamp},
-        view::View,
-    };
+    use crate::view::View;
 
     #[test]
     fn a_standing_comes_back_whole_and_stands_for_its_account() {
