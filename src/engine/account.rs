@@ -130,7 +130,7 @@ impl Account {
 
     /// The account's name, byte by byte.
     pub fn name_bytes(&self) -> &[u8] {
-        &self.words.as_bytes()[..=usize::from(self.name_last)]
+        &self.words.as_bytes()[..usize::from(self.name_last) + 1]
     }
 
     fn cell_start(&self) -> usize {
@@ -336,7 +336,8 @@ impl Account {
         const HASH_MASK: u64 = (1 << ID_HASH_BITS) - 1;
         let hash = id.0 & HASH_MASK;
         let word = (time.millis() as u64 >> ID_TIME_UNIT_BITS) << ID_HASH_BITS | hash;
-        let (start, end) = (self.cell_end(), self.end());
+        let end = self.end();
+        let start = end - usize::from(self.id_count());
         if self.words[start..end].iter().any(|known| known & HASH_MASK == hash) {
             return false;
         }

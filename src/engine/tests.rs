@@ -152,3 +152,16 @@ fn accounts_with_too_many_event_ids_or_an_unknown_tier_are_not_well_formed() {
     assert!(!engine.load(&image(16, Some(tiers)), &remap));
     assert!(engine.load(&image(16, Some(tiers - 1)), &remap));
 }
+
+#[test]
+fn stored_accounts_have_names_that_accounts_may_have() {
+    let mut story = Story::new();
+    let remap = Remap::new(story.engine.schema(), &story.engine).unwrap();
+    for (len, taken) in [(0, false), (1, true), (MAX_ACCOUNT_BYTES, true), (MAX_ACCOUNT_BYTES + 1, false)] {
+        let name = "a".repeat(len);
+        let settled = Timestamp::from_millis(START);
+        let image = AccountImage { name: &name, settled, tier: None, ids: 0, words: vec![].into() };
+        assert_eq!(story.engine.load(&image, &remap), taken, "{len} bytes");
+        assert_eq!(story.engine.explain(&name, settled).is_some(), taken, "{len} bytes");
+    }
+}

@@ -462,11 +462,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
     fn commit_due_at(&self) -> Option<Duration> {
         let owned = || self.partitions.values();
         let changes: usize = owned().map(|owned| owned.step.changes.len()).sum();
+        let due = self.pacing.due_at(changes > 0, &self.settings)?;
         let records: u64 = owned().map(|owned| owned.records).sum();
         let is_much = changes >= CHANGES_AT_ONCE
             || records >= self.settings.commit_records_max
             || self.page_bytes() >= PAGE_BYTES_AT_ONCE;
-        let due = self.pacing.due_at(changes > 0, &self.settings)?;
         Some(if is_much { Duration::ZERO } else { due })
     }
 

@@ -155,7 +155,7 @@ mod tests {
 
     fn standing() -> impl Strategy<Value = Standing> {
         let named = || (any::<String>(), time());
-        let names = ("\\PC{1,32}", option::of(any::<String>()), option::of(any::<String>()));
+        let names = ("(?s).{1,32}", option::of(any::<String>()), option::of(any::<String>()));
         let lists = (collection::vec(named(), 0..3), collection::vec(named(), 0..3));
         let times = (option::of(time()), time(), option::of(time()));
         (names, lists, times, score(), option::of(fit()), 1..i64::MAX).prop_map(
@@ -194,6 +194,15 @@ mod tests {
         assert_eq!(value("1969-11-21T17:00:00Z", 1).unwrap_err(), "`as_of` is not between 1970 and June 2527");
         assert_eq!(value("2026-11-21T17:00:00Z", 0).unwrap_err(), "the sequence is 0; it must be greater than 0");
         assert!(decode_standing(b"{}").is_err());
+        let named = |account: &str| {
+            let text = format!(
+                r#"{{"account":"{account}","segments":[],"intent":1,"as_of":"2026-11-21T17:00:00Z","sequence":1}}"#
+            );
+            decode_standing(text.as_bytes()).map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(named(&"a".repeat(256)), Ok(()));
+        assert_eq!(named(""), Err("the account has 0 bytes; it must have 1 to 256".to_owned()));
+        assert_eq!(named(&"a".repeat(257)), Err("the account has 257 bytes; it must have 1 to 256".to_owned()));
     }
 
     proptest! {

@@ -64,9 +64,7 @@ impl KafkaConfig {
             &[
                 // Half a minute to notice a dead worker; a paused one keeps its partitions.
                 ("session.timeout.ms", "30000"),
-                // Several times what a worker does between two polls. A coordinator that crashes may forget
-                // that somebody joins, and the client waits for its answer as long as this.
-                ("max.poll.interval.ms", "120000"),
+                ("max.poll.interval.ms", "300000"),
                 // The default of a second is a stall whenever the prefetch buffer was full.
                 ("fetch.queue.backoff.ms", "10"),
                 // A fetch that finds nothing holds back one for partitions that were resumed since.
