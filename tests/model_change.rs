@@ -71,7 +71,7 @@ fn what_a_new_model_no_longer_has_is_left_once() {
     let mut after = Engine::new(model(AFTER), Span::ZERO);
     let remap = Remap::new(before.schema(), &after).unwrap();
     let images: Vec<AccountImage<'_>> = PageId::all().flat_map(|page| before.images(page)).collect();
-    assert!(images.iter().all(|image| after.load(image, &remap)));
+    assert!(images.iter().all(|image| after.load(image, &remap).is_some()));
     let clock = time + Span::seconds(60);
     assert_eq!(judge_afresh(&mut after, clock), ["hot -> warm (up: true) by model", "leaves dropped by model"]);
     assert_eq!(judge_afresh(&mut after, clock), Vec::<String>::new());

@@ -65,6 +65,7 @@ pub struct Account {
 }
 
 const _: () = assert!(size_of::<Account>() == 40 && MAX_ACCOUNT_BYTES <= 256);
+const _: () = assert!(cfg!(target_endian = "little"), "accounts are stored as they lie in memory");
 
 /// Words that nearly every account needs at once: a sum, a person, an event id.
 const WORDS_AT_FIRST: usize = 5;
@@ -85,25 +86,25 @@ const JUDGED: u8 = 0x80;
 
 impl Account {
     /// An account that nothing has touched.
-    pub fn new(name: &str) -> Self {
+    pub fn new(name: &[u8]) -> Self {
         Self::with_room(name, &[], WORDS_AT_FIRST)
     }
 
     /// An account as it was stored: `words` are its cells and then `ids` event ids, at most [`IDS_KEPT`].
-    pub fn from_parts(name: &str, settled: Timestamp, tier: Option<TierId>, words: &[u64], ids: u8) -> Self {
+    pub fn from_parts(name: &[u8], settled: Timestamp, tier: Option<TierId>, words: &[[u8; 8]], ids: u8) -> Self {
         let mut account = Self { settled, ids, ..Self::with_room(name, words, 0) };
         account.set_tier(tier);
         account
     }
 
     /// An account with cells, and room for some more words.
-    fn with_room(name: &str, cells: &[u64], more: usize) -> Self {
+    fn with_room(name: &[u8], cells: &[[u8; 8]], more: usize) -> Self {
         debug_assert!((1..=MAX_ACCOUNT_BYTES).contains(&name.len()));
         let name_words = name.len().div_ceil(8);
         let used = name_words + cells.len();
         let mut words = vec![0; room_for(used + more)].into_boxed_slice();
-        words.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-        words[name_words..used].copy_from_slice(cells);
+        words.as_mut_bytes()[..name.len()].copy_from_slice(name);
+        words[name_words..used].as_mut_bytes().copy_from_slice(cells.as_flattened());
         Self {
             settled: Timestamp::MIN,
             armed: NEVER,
@@ -157,9 +158,9 @@ impl Account {
         self.tier != NO_TIER || self.members != 0
     }
 
-    /// All cells and event ids, for storing.
-    pub fn words(&self) -> &[u64] {
-        &self.words[self.cell_start()..self.end()]
+    /// All cells and event ids, for storing: words of little-endian bytes.
+    pub fn words(&self) -> &[[u8; 8]] {
+        self.words[self.cell_start()..self.end()].as_bytes().as_chunks().0
     }
 
     /// How many of the words, at the end, are event ids.
@@ -405,7 +406,7 @@ mod tests {
     #[test]
     fn cells_outlive_every_change_of_their_block() {
         let layout = Layout::of(&crate::engine::tests::model());
-        let (mut account, mut expected) = (Account::new("acme.example"), Vec::new());
+        let (mut account, mut expected) = (Account::new(b"acme.example"), Vec::new());
         assert_eq!(account.heap_bytes(), 8 * 8, "two words of name, five for cells");
         for value in 0..400 {
             let time = Timestamp::from_millis(value as i64);
@@ -415,7 +416,7 @@ mod tests {
             assert_eq!(account.words[account.cell_start()..account.cell_end()], expected, "{value}");
         }
         assert_eq!((account.name(), usize::from(account.id_count())), ("acme.example", IDS_KEPT));
-        let stored = Account::from_parts("acme.example", account.settled, None, account.words(), account.id_count());
+        let stored = Account::from_parts(b"acme.example", account.settled, None, account.words(), account.id_count());
         assert_eq!((stored.words(), stored.name()), (account.words(), "acme.example"));
         account.clear(&layout, Layout::STANDING);
         assert_eq!(
@@ -428,7 +429,7 @@ mod tests {
     #[test]
     fn ids_are_remembered_newest_first_whatever_the_order() {
         let minutes = |m: i64| Timestamp::from_millis(1_700_000_000_000 + m * 600_000);
-        let (mut forward, mut backward) = (Account::new("a"), Account::new("a"));
+        let (mut forward, mut backward) = (Account::new(b"a"), Account::new(b"a"));
         for i in 0..40 {
             assert!(forward.remember(EventId(1000 + i), minutes(i as i64)));
             assert!(backward.remember(EventId(1039 - i), minutes(39 - i as i64)));

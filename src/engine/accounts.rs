@@ -1,6 +1,6 @@
 //! The accounts of one partition, in pages.
 
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table::Entry};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::account::Account;
@@ -63,9 +63,8 @@ fn spread(hash: u64) -> u64 {
 
 impl Page {
     /// The position of an account.
-    pub fn find(&self, hash: u64, name: &str) -> Option<usize> {
-        let found = self.index.find(spread(hash), |&at| self.get(at as usize).name_bytes() == name.as_bytes());
-        found.map(|&at| at as usize)
+    pub fn find(&self, hash: u64, name: &[u8]) -> Option<usize> {
+        self.index.find(spread(hash), |&at| self.get(at as usize).name_bytes() == name).map(|&at| at as usize)
     }
 
     /// The position of an account that may be the one with this hash.
@@ -73,35 +72,24 @@ impl Page {
         self.index.find(spread(hash), |_| true).map(|&at| at as usize)
     }
 
-    /// The position of an account, which is added if it is new.
-    pub fn find_or_add(&mut self, hash: u64, name: &str) -> usize {
-        match self.find(hash, name) {
-            Some(at) => at,
-            None => self.add(hash, Account::new(name)),
+    /// The position of an account, which is made if it is not there.
+    pub fn find_or_add(&mut self, hash: u64, name: &[u8], make: impl FnOnce() -> Account) -> usize {
+        let (chunks, at) = (&mut self.chunks, self.index.len());
+        let is_known = |&at: &u32| account_in(chunks, at as usize).name_bytes() == name;
+        match self.index.entry(spread(hash), is_known, |&at| spread(hash_of(account_in(chunks, at as usize)))) {
+            Entry::Occupied(known) => *known.get() as usize,
+            Entry::Vacant(place) => {
+                place.insert(at as u32);
+                append(chunks, make());
+                at
+            }
         }
     }
 
     /// Makes room in the index for so many more accounts at once.
     pub fn reserve(&mut self, count: usize) {
         let chunks = &self.chunks;
-        self.index.reserve(count, |&at| spread(hash_at(chunks, at)));
-    }
-
-    /// Adds an account that is not there yet.
-    pub fn add(&mut self, hash: u64, account: Account) -> usize {
-        let at = self.len();
-        match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
-            Some(chunk) => chunk.push(account),
-            None => {
-                // Most pages of a small table stay small.
-                let mut chunk = Chunk::with_capacity(if at == 0 { 4 } else { CHUNK / 4 });
-                chunk.push(account);
-                self.chunks.push(chunk);
-            }
-        }
-        let chunks = &self.chunks;
-        self.index.insert_unique(spread(hash), at as u32, |&at| spread(hash_at(chunks, at)));
-        at
+        self.index.reserve(count, |&at| spread(hash_of(account_in(chunks, at as usize))));
     }
 
     /// Removes the account at a position; the last one moves there.
@@ -129,7 +117,7 @@ impl Page {
     }
 
     pub fn get(&self, at: usize) -> &Account {
-        &self.chunks[at / CHUNK][at % CHUNK]
+        account_in(&self.chunks, at)
     }
 
     pub fn get_mut(&mut self, at: usize) -> &mut Account {
@@ -155,8 +143,20 @@ impl Page {
     }
 }
 
-fn hash_at(chunks: &[Chunk], at: u32) -> u64 {
-    hash_of(&chunks[at as usize / CHUNK][at as usize % CHUNK])
+fn account_in(chunks: &[Chunk], at: usize) -> &Account {
+    &chunks[at / CHUNK][at % CHUNK]
+}
+
+fn append(chunks: &mut Vec<Chunk>, account: Account) {
+    match chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+        Some(chunk) => chunk.push(account),
+        None => {
+            // Most pages of a small table stay small.
+            let mut chunk = Chunk::with_capacity(if chunks.is_empty() { 4 } else { CHUNK / 4 });
+            chunk.push(account);
+            chunks.push(chunk);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -168,15 +168,15 @@ mod tests {
         let mut page = Page::default();
         let names: Vec<String> = (0..4 * CHUNK).map(|i| format!("account-{i}")).collect();
         for name in &names {
-            page.find_or_add(account_hash(name), name);
+            page.find_or_add(account_hash(name), name.as_bytes(), || Account::new(name.as_bytes()));
         }
         for (i, name) in names.iter().enumerate().filter(|(i, _)| i % 3 == 0) {
-            let at = page.find(account_hash(name), name).unwrap();
+            let at = page.find(account_hash(name), name.as_bytes()).unwrap();
             assert_eq!(page.get(at).name(), name, "{i}");
             page.remove(at);
         }
         for (i, name) in names.iter().enumerate() {
-            let found = page.find(account_hash(name), name).map(|at| page.get(at).name().to_string());
+            let found = page.find(account_hash(name), name.as_bytes()).map(|at| page.get(at).name().to_string());
             assert_eq!(found, (i % 3 != 0).then(|| name.clone()));
         }
     }

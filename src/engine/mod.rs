@@ -135,13 +135,14 @@ impl Engine {
 
     /// Applies an event: settles what was due, adds the event with its own time, judges.
     pub fn apply(&mut self, event: &Event<'_>, mode: Mode, detected_at: Timestamp, step: &mut Step) {
-        let (page, at) = self.touch(event.account, step);
+        let (page, at) = self.find_or_add(event.account);
         let account = self.account_mut(page, at);
         if !account.remember(event.id, event.time) {
             step.stats.duplicates += 1;
             return;
         }
         let (settled, armed) = (account.settled, account.armed);
+        self.mark(page, step);
         let earliest = event.recorded.back(self.grace);
         step.stats.applied += 1;
         step.stats.late += u64::from(event.time < earliest);
@@ -165,11 +166,12 @@ impl Engine {
     ) {
         step.stats.attributes += 1;
         let hash = account_hash(attributes.account);
-        let unknown = self.pages[usize::from(page_of(hash).0)].find(hash, attributes.account).is_none();
+        let unknown = self.pages[usize::from(page_of(hash).0)].find(hash, attributes.account.as_bytes()).is_none();
         if unknown && attributes.facts == Facts::default() {
             return;
         }
-        let (page, at) = self.touch(attributes.account, step);
+        let (page, at) = self.find_or_add(attributes.account);
+        self.mark(page, step);
         let account = self.account(page, at);
         let (judged_at, armed) = (attributes.recorded.max(account.settled), account.armed);
         if mode == Mode::Live && armed <= judged_at {
@@ -355,11 +357,10 @@ impl Engine {
         }
     }
 
-    fn touch(&mut self, name: &str, step: &mut Step) -> (PageId, usize) {
-        let hash = account_hash(name);
+    fn find_or_add(&mut self, name: &str) -> (PageId, usize) {
+        let (hash, name) = (account_hash(name), name.as_bytes());
         let page = page_of(hash);
-        self.mark(page, step);
-        (page, self.pages[usize::from(page.0)].find_or_add(hash, name))
+        (page, self.pages[usize::from(page.0)].find_or_add(hash, name, || Account::new(name)))
     }
 
     fn mark(&mut self, page: PageId, step: &mut Step) {

@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use zerocopy::IntoBytes;
+
 use super::{
     Engine, Retired, Step,
     account::{Account, IDS_KEPT, NEVER, Tag},
-    accounts::{Page, PageId, account_hash, page_of},
+    accounts::{Page, PageId, hash_of_name, page_of},
     faded_at,
     layout::{Layout, Slot, SlotKind},
 };
@@ -25,17 +27,18 @@ pub struct Schema {
     pub facts: Vec<Arc<str>>,
 }
 
-/// An account as it is stored.
-#[derive(Clone, Debug, PartialEq)]
+/// An account as it is stored. What a page says is taken for granted only when the account is loaded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AccountImage<'a> {
-    pub name: &'a str,
+    /// UTF-8.
+    pub name: &'a [u8],
     pub settled: Timestamp,
     /// Index into [`Schema::tiers`].
     pub tier: Option<u8>,
     /// How many of the words, at the end, are event ids.
     pub ids: u8,
-    /// Cells and event ids; see [`Schema::slots`] for what the cells mean.
-    pub words: std::borrow::Cow<'a, [u64]>,
+    /// Cells and event ids, little-endian; see [`Schema::slots`] for what the cells mean.
+    pub words: &'a [[u8; 8]],
 }
 
 /// How to read accounts stored under one schema with another model.
@@ -89,12 +92,12 @@ impl Remap {
     fn fits(&self, image: &AccountImage<'_>) -> bool {
         let Some(end) = image.words.len().checked_sub(usize::from(image.ids)) else { return false };
         let known_tier = image.tier.is_none_or(|tier| usize::from(tier) < self.tiers.len());
-        if usize::from(image.ids) > IDS_KEPT || !known_tier || !(1..=MAX_ACCOUNT_BYTES).contains(&image.name.len()) {
+        if usize::from(image.ids) > IDS_KEPT || !known_tier || !is_name(image.name) {
             return false;
         }
         let (mut at, mut last) = (0, Slot(0));
         while at < end {
-            let slot = Tag(image.words[at]).slot();
+            let slot = Tag(u64::from_le_bytes(image.words[at])).slot();
             let Some(width) = self.widths.get(usize::from(slot.0)) else { return false };
             if slot < last {
                 return false;
@@ -105,7 +108,8 @@ impl Remap {
     }
 
     fn words(&self, image: &AccountImage<'_>, retired: &mut Retired) -> Vec<u64> {
-        let (cells, ids) = image.words.split_at(image.words.len().saturating_sub(usize::from(image.ids)));
+        let stored: Vec<u64> = image.words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+        let (cells, ids) = stored.split_at(stored.len().saturating_sub(usize::from(image.ids)));
         let mut kept: Vec<(Slot, &[u64])> = Vec::new();
         let mut at = 0;
         while let Some(&word) = cells.get(at) {
@@ -120,7 +124,7 @@ impl Remap {
         }
         // A stable sort keeps the order within a slot: newest first.
         kept.sort_by_key(|(slot, _)| *slot);
-        let mut words = Vec::with_capacity(image.words.len());
+        let mut words = Vec::with_capacity(stored.len());
         for (slot, cell) in kept {
             let tag = Tag(cell[0]);
             words.push(Tag::new(slot, tag.count(), tag.time()).0);
@@ -143,6 +147,12 @@ impl Remap {
         let bits = self.facts.iter().enumerate().filter(|(bit, _)| old & (1 << bit) != 0);
         bits.filter_map(|(_, new)| *new).fold(0, |word, bit| word | 1 << bit)
     }
+}
+
+/// Whether these bytes may be the name of an account.
+fn is_name(bytes: &[u8]) -> bool {
+    // Nearly all are ASCII, and that is told faster.
+    (1..=MAX_ACCOUNT_BYTES).contains(&bytes.len()) && (bytes.is_ascii() || std::str::from_utf8(bytes).is_ok())
 }
 
 fn width_of(name: &Arc<str>) -> Result<usize, UnknownSlot> {
@@ -222,11 +232,11 @@ impl Engine {
         (0..self.pages[usize::from(page.0)].len()).map(move |at| {
             let account = self.account(page, at);
             AccountImage {
-                name: account.name(),
+                name: account.name_bytes(),
                 settled: account.settled,
                 tier: account.tier().map(|tier| tier.0),
                 ids: account.id_count(),
-                words: account.words().into(),
+                words: account.words(),
             }
         })
     }
@@ -246,15 +256,14 @@ impl Engine {
         self.pages[usize::from(page.0)].reserve(accounts);
     }
 
-    /// Takes in a stored account that is not in memory yet. Returns whether its cells are well
-    /// formed; if not, nothing is taken in.
-    pub fn load(&mut self, image: &AccountImage<'_>, remap: &Remap) -> bool {
+    /// Takes in a stored account that is not in memory yet, and returns the page that it belongs on.
+    /// One that is not well formed is not taken in.
+    pub fn load(&mut self, image: &AccountImage<'_>, remap: &Remap) -> Option<PageId> {
         if !remap.fits(image) {
-            return false;
+            return None;
         }
         if remap.identical {
-            self.take_in(image, image.tier.map(TierId), &image.words);
-            return true;
+            return Some(self.take_in(image, image.tier.map(TierId), image.words));
         }
         let mut retired = Retired::default();
         let words = remap.words(image, &mut retired);
@@ -262,29 +271,28 @@ impl Engine {
         if let (None, Some(old)) = (tier, image.tier) {
             retired.tier = remap.schema.tiers.get(usize::from(old)).cloned();
         }
-        self.take_in(image, tier, &words);
+        let page = self.take_in(image, tier, words.as_bytes().as_chunks().0);
         if retired != Retired::default() {
-            self.retired.insert(image.name.into(), retired);
+            self.retired.insert(String::from_utf8_lossy(image.name).into(), retired);
         }
-        true
+        Some(page)
     }
 
-    fn take_in(&mut self, image: &AccountImage<'_>, tier: Option<TierId>, words: &[u64]) {
-        let hash = account_hash(image.name);
-        let page = &mut self.pages[usize::from(page_of(hash).0)];
-        if page.find(hash, image.name).is_none() {
+    fn take_in(&mut self, image: &AccountImage<'_>, tier: Option<TierId>, words: &[[u8; 8]]) -> PageId {
+        let hash = hash_of_name(image.name);
+        let page = page_of(hash);
+        self.pages[usize::from(page.0)].find_or_add(hash, image.name, || {
             let mut account = Account::from_parts(image.name, image.settled, tier, words, image.ids);
             account.members = members_of(&account, &self.layout);
-            page.add(hash, account);
-        }
+            account
+        });
+        page
     }
 
     /// Takes in a published standing. It replaces what a page said if its sequence is higher: pages
     /// are written later than standings.
     pub fn load_standing(&mut self, standing: &Standing) {
-        let hash = account_hash(&standing.account);
-        let page = page_of(hash);
-        let at = self.pages[usize::from(page.0)].find_or_add(hash, &standing.account);
+        let (page, at) = self.find_or_add(&standing.account);
         let (sequence, _) = self.last_published(page, at);
         if standing.sequence <= sequence {
             return;

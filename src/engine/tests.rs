@@ -136,21 +136,35 @@ fn a_faded_account_is_evicted_and_its_standing_with_it() {
 }
 
 #[test]
+fn an_event_that_is_known_leaves_its_page_as_it_was_stored() {
+    let mut story = Story::new();
+    let page = page_of(account_hash("acme"));
+    story.event(0, 0);
+    assert!(story.engine.is_dirty(page));
+    story.engine.stored(page);
+    story.ids -= 1;
+    story.event(0, 0);
+    assert!(!story.engine.is_dirty(page), "nothing changed");
+    story.event(0, 0);
+    assert!(story.engine.is_dirty(page), "this one is new");
+}
+
+#[test]
 fn accounts_with_too_many_event_ids_or_an_unknown_tier_are_not_well_formed() {
     let mut engine = Engine::new(model(), Span::seconds(5));
     let remap = Remap::new(engine.schema(), &engine).unwrap();
     let tiers = engine.schema().tiers.len() as u8;
     let image = |ids: u8, tier: Option<u8>| AccountImage {
-        name: "acme",
+        name: b"acme",
         settled: Timestamp::from_millis(START),
         tier,
         ids,
-        words: vec![0; usize::from(ids)].into(),
+        words: &[[0; 8]; 256][..usize::from(ids)],
     };
-    assert!(!engine.load(&image(17, None), &remap));
-    assert!(!engine.load(&image(0x80, None), &remap));
-    assert!(!engine.load(&image(16, Some(tiers)), &remap));
-    assert!(engine.load(&image(16, Some(tiers - 1)), &remap));
+    assert_eq!(engine.load(&image(17, None), &remap), None);
+    assert_eq!(engine.load(&image(0x80, None), &remap), None);
+    assert_eq!(engine.load(&image(16, Some(tiers)), &remap), None);
+    assert_eq!(engine.load(&image(16, Some(tiers - 1)), &remap), Some(page_of(account_hash("acme"))));
 }
 
 #[test]
@@ -160,8 +174,12 @@ fn stored_accounts_have_names_that_accounts_may_have() {
     for (len, taken) in [(0, false), (1, true), (MAX_ACCOUNT_BYTES, true), (MAX_ACCOUNT_BYTES + 1, false)] {
         let name = "a".repeat(len);
         let settled = Timestamp::from_millis(START);
-        let image = AccountImage { name: &name, settled, tier: None, ids: 0, words: vec![].into() };
-        assert_eq!(story.engine.load(&image, &remap), taken, "{len} bytes");
+        let image = AccountImage { name: name.as_bytes(), settled, tier: None, ids: 0, words: &[] };
+        assert_eq!(story.engine.load(&image, &remap).is_some(), taken, "{len} bytes");
         assert_eq!(story.engine.explain(&name, settled).is_some(), taken, "{len} bytes");
+    }
+    for (name, taken) in [("a\u{e9}".as_bytes(), true), (b"a\xc3", false)] {
+        let image = AccountImage { name, settled: Timestamp::from_millis(START), tier: None, ids: 0, words: &[] };
+        assert_eq!(story.engine.load(&image, &remap).is_some(), taken, "{name:?}");
     }
 }

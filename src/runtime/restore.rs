@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     drill::{self, Point},
-    engine::{Remap, Schema, account_hash, page_of},
+    engine::{Remap, Schema},
     log::{Committed, InputId, InputKind, Log, LogError, Offset, Partition, Restoring, Table, TableReader},
     model::Standing,
     settings::StartFrom,
@@ -265,11 +265,11 @@ fn take_page(
     let remap = remap_for(&header.schema, remaps, owned).map_err(|error| refuse(&error))?;
     owned.engine.reserve(header.page, part.accounts_left());
     while let Some(account) = part.next_account().map_err(|error| refuse(&error))? {
-        if page_of(account_hash(account.name)) != header.page {
-            return Err(refuse(&format!("account {} belongs on another page than {}", account.name, header.page.0)));
-        }
-        if !owned.engine.load(&account, &remap) {
-            return Err(refuse(&format!("account {} holds state that is not well formed", account.name)));
+        let refuse_account = |why: &str| refuse(&format!("account {} {why}", String::from_utf8_lossy(account.name)));
+        match owned.engine.load(&account, &remap) {
+            Some(home) if home == header.page => {}
+            Some(_) => return Err(refuse_account(&format!("belongs on another page than {}", header.page.0))),
+            None => return Err(refuse_account("holds state that is not well formed")),
         }
     }
     let stale = header.schema.digest != owned.engine.model().id().digest;

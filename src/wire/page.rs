@@ -101,15 +101,11 @@ impl Part {
 
     fn add(&mut self, account: &AccountImage<'_>) {
         self.accounts += 1;
-        put_text(&mut self.bytes, account.name);
+        put_bytes(&mut self.bytes, account.name);
         self.bytes.extend(account.settled.millis().to_le_bytes());
         self.bytes.extend([account.tier.unwrap_or(NO_TIER), account.ids]);
         self.bytes.extend((account.words.len() as u32).to_le_bytes());
-        let start = self.bytes.len();
-        self.bytes.resize(start + account.words.len() * 8, 0);
-        for (bytes, word) in self.bytes[start..].as_chunks_mut::<8>().0.iter_mut().zip(&*account.words) {
-            *bytes = word.to_le_bytes();
-        }
+        self.bytes.extend_from_slice(account.words.as_flattened());
     }
 
     fn finish(mut self, part: u16, parts: u16) -> Vec<u8> {
@@ -148,9 +144,13 @@ fn put_header(out: &mut Vec<u8>, page: PageId, partition: i32, positions: &[(Arc
 }
 
 fn put_text(out: &mut Vec<u8>, text: &str) {
-    let len = text.len().min(usize::from(u16::MAX));
+    put_bytes(out, text.as_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let len = bytes.len().min(usize::from(u16::MAX));
     out.extend((len as u16).to_le_bytes());
-    out.extend(&text.as_bytes()[..len]);
+    out.extend_from_slice(&bytes[..len]);
 }
 
 /// A decoded part of a page; accounts are read as they are asked for.
@@ -159,12 +159,7 @@ pub struct PagePart<'a> {
     pub header: PageHeader,
     left: u32,
     reader: Reader<'a>,
-    /// The words of the account that was read last.
-    words: Vec<u64>,
 }
-
-/// Words that most accounts have no more of.
-const WORDS_AT_FIRST: usize = 64;
 
 /// Checks the format, the checksum and the header of a part.
 pub fn decode(bytes: &[u8]) -> Result<PagePart<'_>, PageError> {
@@ -194,12 +189,7 @@ pub fn decode(bytes: &[u8]) -> Result<PagePart<'_>, PageError> {
         return Err(PageError::Contents("it has more statements about attributes than an account has bits for them"));
     }
     let left = reader.u32()?;
-    Ok(PagePart {
-        header: PageHeader { page, partition, part, parts, positions, schema },
-        left,
-        reader,
-        words: Vec::with_capacity(WORDS_AT_FIRST),
-    })
+    Ok(PagePart { header: PageHeader { page, partition, part, parts, positions, schema }, left, reader })
 }
 
 impl<'a> PagePart<'a> {
@@ -209,7 +199,7 @@ impl<'a> PagePart<'a> {
     }
 
     /// The next account, or nothing after the last.
-    pub fn next_account(&mut self) -> Result<Option<AccountImage<'_>>, PageError> {
+    pub fn next_account(&mut self) -> Result<Option<AccountImage<'a>>, PageError> {
         if self.left == 0 {
             return if self.reader.0.is_empty() {
                 Ok(None)
@@ -218,7 +208,7 @@ impl<'a> PagePart<'a> {
             };
         }
         self.left -= 1;
-        let name = self.reader.text()?;
+        let name = self.reader.bytes()?;
         let settled = Timestamp::from_millis(self.reader.i64()?);
         let [tier, ids] = self.reader.array()?;
         let count = self.reader.u32()? as usize;
@@ -226,10 +216,8 @@ impl<'a> PagePart<'a> {
         if usize::from(ids) > count {
             return Err(PageError::Contents("an account has more event ids than words"));
         }
-        self.words.clear();
-        self.words.extend(words.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
         let tier = (tier != NO_TIER).then_some(tier);
-        Ok(Some(AccountImage { name, settled, tier, ids, words: self.words.as_slice().into() }))
+        Ok(Some(AccountImage { name, settled, tier, ids, words: words.as_chunks().0 }))
     }
 }
 
@@ -256,9 +244,12 @@ impl<'a> Reader<'a> {
     fn i64(&mut self) -> Result<i64, PageError> {
         self.array().map(i64::from_le_bytes)
     }
-    fn text(&mut self) -> Result<&'a str, PageError> {
+    fn bytes(&mut self) -> Result<&'a [u8], PageError> {
         let len = usize::from(self.u16()?);
-        std::str::from_utf8(self.take(len)?).map_err(|_| PageError::Contents("a name is not UTF-8"))
+        self.take(len)
+    }
+    fn text(&mut self) -> Result<&'a str, PageError> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| PageError::Contents("a name is not UTF-8"))
     }
     fn texts(&mut self) -> Result<Vec<Arc<str>>, PageError> {
         let count = self.u16()?;
@@ -282,13 +273,14 @@ mod tests {
         Schema { digest: "d1".into(), slots: names(&["facts", "standing"]), tiers: names(&["hot"]), facts: vec![] }
     }
 
-    type Stored = (String, i64, Option<u8>, u8, Vec<u64>);
+    type Stored = (String, i64, Option<u8>, u8, Vec<[u8; 8]>);
 
     fn read(bytes: &[u8]) -> Result<(PageHeader, Vec<Stored>), PageError> {
         let mut part = decode(bytes)?;
         let (mut accounts, mut left) = (Vec::new(), part.accounts_left());
         while let Some(AccountImage { name, settled, tier, ids, words }) = part.next_account()? {
-            accounts.push((name.to_owned(), settled.millis(), tier, ids, words.into_owned()));
+            let name = String::from_utf8(name.to_vec()).unwrap();
+            accounts.push((name, settled.millis(), tier, ids, words.to_vec()));
             left -= 1;
             assert_eq!(part.accounts_left(), left);
         }
@@ -298,18 +290,18 @@ mod tests {
     proptest! {
         #[test]
         fn a_page_comes_back_whatever_its_parts(
-            accounts in prop::collection::vec(("[a-z0-9.]{0,30}", 0i64..1 << 44, prop::option::of(0u8..9), prop::collection::vec(any::<u64>(), 0..40)), 0..60),
+            accounts in prop::collection::vec(("[a-z0-9.]{0,30}", 0i64..1 << 44, prop::option::of(0u8..9), prop::collection::vec(any::<[u8; 8]>(), 0..40)), 0..60),
             limit in 200usize..5000,
         ) {
             let stored: Vec<Stored> = accounts.into_iter()
                 .map(|(name, settled, tier, words)| (name, settled, tier, (words.len() / 2) as u8, words))
                 .collect();
             let images = stored.iter().map(|(name, settled, tier, ids, words)| AccountImage {
-                name,
+                name: name.as_bytes(),
                 settled: Timestamp::from_millis(*settled),
                 tier: *tier,
                 ids: *ids,
-                words: words.into(),
+                words,
             });
             let positions = vec![("intent.events".into(), 17), ("intent.accounts".into(), 0)];
             let parts = encode(PageId(9), 3, &positions, &schema(), images, limit);
@@ -325,7 +317,7 @@ mod tests {
 
         #[test]
         fn damage_is_noticed(at in 0usize..1000, bit in 0u8..8) {
-            let account = AccountImage { name: "acme.com", settled: Timestamp::EARLIEST, tier: None, ids: 0, words: vec![1, 2, 3].into() };
+            let account = AccountImage { name: b"acme.com", settled: Timestamp::EARLIEST, tier: None, ids: 0, words: &[[1; 8], [2; 8], [3; 8]] };
             let mut bytes = encode(PageId(9), 3, &[], &schema(), std::iter::once(account), 10_000).remove(0);
             let at = at % bytes.len();
             bytes[at] ^= 1 << bit;

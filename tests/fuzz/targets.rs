@@ -183,7 +183,7 @@ fn load(bytes: &[u8]) {
     let sound = loop {
         match next(&mut part, bytes.len()) {
             Ok(Some(AccountImage { name, settled, tier, ids, words })) => {
-                stored.push((name.to_owned(), settled, tier, ids, words.into_owned()));
+                stored.push((name.to_owned(), settled, tier, ids, words.to_owned()));
             }
             Ok(None) => break true,
             Err(_) => break false,
@@ -194,7 +194,7 @@ fn load(bytes: &[u8]) {
         settled: *settled,
         tier: *tier,
         ids: *ids,
-        words: words.into(),
+        words,
     });
     let header = part.header;
     if sound && (header.part, header.parts) == (0, 1) {
@@ -208,14 +208,14 @@ fn load(bytes: &[u8]) {
     }
     let (mut engine, mut step) = (Engine::new(model(), Span::seconds(5)), Step::default());
     let Ok(remap) = Remap::new(header.schema, &engine) else { return };
-    let taken = images.filter(|image| engine.load(image, &remap)).count();
+    let taken = images.filter(|image| engine.load(image, &remap).is_some()).count();
     assert!(engine.len() <= taken);
     engine.arm_all();
     engine.advance(Timestamp::LATEST, TIMERS_MAX, RECORDED, &mut step);
 }
 
 /// The next account of a part, which has no more in it than the bytes of the part.
-fn next<'a>(part: &'a mut PagePart<'_>, bytes: usize) -> Result<Option<AccountImage<'a>>, PageError> {
+fn next<'a>(part: &mut PagePart<'a>, bytes: usize) -> Result<Option<AccountImage<'a>>, PageError> {
     let next = part.next_account();
     if let Ok(Some(image)) = &next {
         assert!(image.name.len() + 8 * image.words.len() <= bytes);

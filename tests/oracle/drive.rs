@@ -84,11 +84,11 @@ pub fn by_account(changes: &[Change]) -> Vec<Change> {
 /// An account as it was stored, on its own feet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Image {
-    name: String,
+    name: Vec<u8>,
     settled: Timestamp,
     tier: Option<u8>,
     ids: u8,
-    words: Vec<u64>,
+    words: Vec<[u8; 8]>,
 }
 
 /// The stored accounts of one page.
@@ -98,7 +98,7 @@ pub fn images(engine: &Engine, page: PageId) -> Vec<Image> {
         settled: image.settled,
         tier: image.tier,
         ids: image.ids,
-        words: image.words.into_owned(),
+        words: image.words.to_owned(),
     };
     engine.images(page).map(image).collect()
 }
@@ -112,7 +112,7 @@ pub fn all_images(engine: &Engine) -> Vec<Image> {
 pub fn load(engine: &mut Engine, schema: &Schema, stored: &[Image]) {
     let remap = Remap::new(schema.clone(), engine).expect("this program wrote it");
     for Image { name, settled, tier, ids, words } in stored {
-        let image = AccountImage { name, settled: *settled, tier: *tier, ids: *ids, words: words.as_slice().into() };
-        assert!(engine.load(&image, &remap), "{name} is well formed");
+        let image = AccountImage { name, settled: *settled, tier: *tier, ids: *ids, words };
+        assert!(engine.load(&image, &remap).is_some(), "{image:?} is well formed");
     }
 }

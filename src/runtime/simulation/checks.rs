@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The state of an account: tier, number of event ids, words.
-type Image = (Option<u8>, u8, Vec<u64>);
+type Image = (Option<u8>, u8, Vec<[u8; 8]>);
 
 impl World {
     /// Everything, once the world is healed.
@@ -115,7 +115,8 @@ impl World {
         let owned = self.workers.iter().flat_map(|running| running.worker.partitions());
         let live: Vec<_> = owned.filter(|owned| owned.phase == Phase::Live).collect();
         for image in live.iter().flat_map(|owned| PageId::all().flat_map(|page| owned.engine.images(page))) {
-            images.insert(image.name.to_owned(), (image.tier, image.ids, image.words.to_vec()));
+            let name = String::from_utf8_lossy(image.name).into_owned();
+            images.insert(name, (image.tier, image.ids, image.words.to_vec()));
         }
         let count = live.len() as i32;
         (count == PARTITIONS).then_some(images).ok_or_else(|| format!("{count} of {PARTITIONS} partitions are live"))
