@@ -121,7 +121,7 @@ fn text_of(value: Option<&[u8]>) -> Result<&str, Rejected> {
         let message = format!("the value has more than the {MAX_VALUE_BYTES} bytes that are read");
         return Err(Rejected::new(Fault::Oversize, "$", message));
     }
-    str::from_utf8(value)
+    simdutf8::compat::from_utf8(value)
         .map_err(|error| Rejected::new(Fault::Malformed, "$", format!("the value is not UTF-8: {error}")))
 }
 
