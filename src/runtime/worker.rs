@@ -359,6 +359,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             owned.reread_attributes(input, start);
         }
         owned.catch_up();
+        tracing::info!(target: "worker", partition = taken.partition.0, records = restore.records, "tables read");
         self.publisher.catching_up(owned.partition, restore.records, self.clock.monotonic() - restore.began);
         if rereads {
             return self.seek();

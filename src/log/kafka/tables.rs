@@ -24,6 +24,10 @@ use crate::log::{LogError, Offset, Partition, Restoring, Table, TableReader, Tak
 /// Records delivered by one call at most, so that the caller serves its group in between.
 const RECORDS_MAX: usize = 10_000;
 
+/// After how long without progress it is said what is waited for, again and again. The broker ends
+/// transactions that nobody ends long before.
+const SILENCE: Duration = Duration::from_secs(30);
+
 /// Reads the tables of one partition.
 ///
 /// It is done where the logs ended when it was opened, for a reader that sees undecided records
@@ -33,13 +37,22 @@ const RECORDS_MAX: usize = 10_000;
 pub struct KafkaTables {
     /// Nothing once closed.
     consumer: Option<PolledConsumer>,
+    rest: Rest,
+}
+
+/// What is still to be read.
+struct Rest {
+    partition: Partition,
     pending: Vec<Pending>,
+    /// Since when it is known not to become less.
+    quiet_since: Option<Instant>,
 }
 
 /// A table that is not read to its end yet.
 struct Pending {
     table: Table,
     topic: Arc<str>,
+    next: Offset,
     end: Offset,
 }
 
@@ -65,9 +78,11 @@ impl KafkaTables {
         let pending = extents.map(|(table, extent)| Pending {
             table,
             topic: config.topics.table(table).clone(),
+            next: extent.start,
             end: extent.end,
         });
-        Ok(Self { consumer: Some(consumer), pending: pending.into() })
+        let rest = Rest { partition, pending: pending.into(), quiet_since: None };
+        Ok(Self { consumer: Some(consumer), rest })
     }
 
     fn close(&mut self) {
@@ -77,8 +92,40 @@ impl KafkaTables {
     }
 }
 
-fn reached(pending: &mut Vec<Pending>, topic: &str, next: i64) {
-    pending.retain(|one| *one.topic != *topic || next < one.end.0);
+impl Rest {
+    /// Notes that a table was read up to `next`.
+    fn reached(&mut self, topic: &str, next: i64) {
+        let Some(at) = self.pending.iter().position(|one| *one.topic == *topic) else { return };
+        let one = &mut self.pending[at];
+        if next > one.next.0 {
+            one.next = Offset(next);
+            self.quiet_since = None;
+        }
+        if next >= one.end.0 {
+            self.pending.remove(at);
+        }
+    }
+
+    /// Whether nothing was read for long, as of now; the next time that long after.
+    fn is_silent(&mut self, now: Instant) -> bool {
+        let silent = now.duration_since(*self.quiet_since.get_or_insert(now)) >= SILENCE;
+        if silent {
+            self.quiet_since = Some(now);
+        }
+        silent
+    }
+
+    /// Says what is waited for.
+    fn tell(&self) {
+        for Pending { topic, next, end, .. } in &self.pending {
+            tracing::warn!(
+                target: "kafka", topic = &**topic, partition = self.partition.0, next = next.0, end = end.0,
+                "restoring waits: nothing was read for {SILENCE:?}. If the broker can be reached, a transaction is \
+                 undecided behind this offset; if it stays so, find its producer with `kafka-transactions.sh \
+                 find-hanging` and end it"
+            );
+        }
+    }
 }
 
 impl TableReader for KafkaTables {
@@ -86,7 +133,8 @@ impl TableReader for KafkaTables {
         let Some(consumer) = &self.consumer else { return Ok(Restoring::Done) };
         let deadline = Instant::now() + wait;
         let mut delivered = 0;
-        while !self.pending.is_empty() && delivered < RECORDS_MAX {
+        let rest = &mut self.rest;
+        while !rest.pending.is_empty() && delivered < RECORDS_MAX {
             let left = if delivered == 0 { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             let Some(event) = consumer.poll(left) else {
                 // Nothing also comes back early, after an event that the library kept to itself.
@@ -95,13 +143,13 @@ impl TableReader for KafkaTables {
             match event.kind() {
                 Kind::Record(message) => {
                     let topic = message.topic();
-                    if let Some(one) = self.pending.iter().find(|one| *one.topic == *topic) {
+                    if let Some(one) = rest.pending.iter().find(|one| *one.topic == *topic) {
                         handle(one.table, message.key().unwrap_or_default(), message.value());
                     }
                     delivered += 1;
-                    reached(&mut self.pending, topic, message.offset() + 1);
+                    rest.reached(topic, message.offset() + 1);
                 }
-                Kind::AtEnd(place) => reached(&mut self.pending, &place.topic, place.offset),
+                Kind::AtEnd(place) => rest.reached(&place.topic, place.offset),
                 Kind::Fault(found) => match fault::of_consumer(&found) {
                     Some(error) => return Err(error),
                     None => found.tell(),
@@ -109,7 +157,10 @@ impl TableReader for KafkaTables {
                 Kind::ConnectionLost | Kind::Assigned(_) | Kind::Revoked | Kind::Delivered(_) | Kind::Other => {}
             }
         }
-        if !self.pending.is_empty() {
+        if !rest.pending.is_empty() {
+            if rest.is_silent(Instant::now()) {
+                rest.tell();
+            }
             return Ok(Restoring::More);
         }
         self.close();
@@ -120,5 +171,30 @@ impl TableReader for KafkaTables {
 impl Drop for KafkaTables {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_is_noticed_again_and_again_until_more_is_read() {
+        let pending = vec![Pending { table: Table::State, topic: "state".into(), next: Offset(3), end: Offset(9) }];
+        let mut rest = Rest { partition: Partition(0), pending, quiet_since: None };
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        assert!(!rest.is_silent(start));
+        assert!(!rest.is_silent(start + SILENCE - second));
+        assert!(rest.is_silent(start + SILENCE));
+        assert!(!rest.is_silent(start + 2 * SILENCE - second));
+        // The end that readers of committed records are told of, again.
+        rest.reached("state", 3);
+        assert!(rest.is_silent(start + 2 * SILENCE));
+        rest.reached("state", 4);
+        assert!(!rest.is_silent(start + 3 * SILENCE));
+        assert!(!rest.is_silent(start + 4 * SILENCE - second));
+        assert_eq!(rest.pending[0].next, Offset(4));
+        rest.reached("state", 9);
+        assert!(rest.pending.is_empty());
     }
 }
