@@ -8,6 +8,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use triomphe::ThinArc;
 
 use super::standings::Tenure;
 use crate::model::{FitScore, SegmentSince, Standing, TierGained, Timestamp};
@@ -15,17 +16,18 @@ use crate::model::{FitScore, SegmentSince, Standing, TierGained, Timestamp};
 /// A standing and the tenure that it was published under, in one piece of memory that map and index
 /// share. Among others it stands for its account: it sorts, compares and hashes as the account's name.
 #[derive(Clone, Debug)]
-pub struct Packed(Arc<[u8]>);
+pub struct Packed(ThinArc<(), u8>);
 
 impl Packed {
     /// Packs a standing.
     pub fn new(tenure: Tenure, standing: &Standing) -> Self {
-        Self(postcard::to_allocvec(&Fields::of(tenure, standing)).expect("plain data into memory").into())
+        let bytes = postcard::to_allocvec(&Fields::of(tenure, standing)).expect("plain data into memory");
+        Self(ThinArc::from_header_and_slice((), &bytes))
     }
 
     /// The standing, as it was before.
     pub fn unpack(&self) -> Standing {
-        postcard::from_bytes::<Fields<'_>>(&self.0).expect("packed above").standing()
+        postcard::from_bytes::<Fields<'_>>(&self.0.slice).expect("packed above").standing()
     }
 
     /// Whose it is.
@@ -40,16 +42,18 @@ impl Packed {
 
     /// The first two fields.
     fn head(&self) -> (Tenure, &str) {
-        let (head, _) = postcard::take_from_bytes(&self.0).expect("packed above");
+        let (head, _) = postcard::take_from_bytes(&self.0.slice).expect("packed above");
         head
     }
 }
 
-/// What is packed, in this order.
+/// What is packed, in this order. Other times, and the sequence, which is a time as a rule, are told by
+/// how far they are from `as_of`: small numbers take few bytes.
 #[derive(Serialize, Deserialize)]
 struct Fields<'a> {
     tenure: Tenure,
     account: &'a str,
+    as_of: i64,
     tier: Option<&'a str>,
     since: Option<i64>,
     #[serde(borrow)]
@@ -57,7 +61,6 @@ struct Fields<'a> {
     suppressed_by: Option<&'a str>,
     intent: f64,
     fit: Option<(f64, f64, Option<char>)>,
-    as_of: i64,
     next_change_at: Option<i64>,
     sequence: i64,
     gained: Vec<(&'a str, i64)>,
@@ -65,24 +68,26 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(tenure: Tenure, standing: &'a Standing) -> Self {
+        let as_of = standing.as_of.millis();
+        let from = |time: Timestamp| time.millis().wrapping_sub(as_of);
         Self {
             tenure,
             account: &standing.account,
+            as_of,
             tier: standing.tier.as_deref(),
-            since: standing.since.map(Timestamp::millis),
-            segments: standing.segments.iter().map(|segment| (&*segment.name, segment.since.millis())).collect(),
+            since: standing.since.map(from),
+            segments: standing.segments.iter().map(|segment| (&*segment.name, from(segment.since))).collect(),
             suppressed_by: standing.suppressed_by.as_deref(),
             intent: standing.intent,
             fit: standing.fit.map(|fit| (fit.points, fit.coverage, fit.grade)),
-            as_of: standing.as_of.millis(),
-            next_change_at: standing.next_change_at.map(Timestamp::millis),
-            sequence: standing.sequence,
-            gained: standing.gained.iter().map(|gained| (&*gained.name, gained.at.millis())).collect(),
+            next_change_at: standing.next_change_at.map(from),
+            sequence: standing.sequence.wrapping_sub(as_of),
+            gained: standing.gained.iter().map(|gained| (&*gained.name, from(gained.at))).collect(),
         }
     }
 
     fn standing(self) -> Standing {
-        let time = Timestamp::from_millis;
+        let time = |from: i64| Timestamp::from_millis(self.as_of.wrapping_add(from));
         let segment = |(name, since): (&str, i64)| SegmentSince { name: name.into(), since: time(since) };
         let gained = |(name, at): (&str, i64)| TierGained { name: name.into(), at: time(at) };
         Standing {
@@ -93,9 +98,9 @@ impl<'a> Fields<'a> {
             suppressed_by: self.suppressed_by.map(Arc::from),
             intent: self.intent,
             fit: self.fit.map(|(points, coverage, grade)| FitScore { points, coverage, grade }),
-            as_of: time(self.as_of),
+            as_of: time(0),
             next_change_at: self.next_change_at.map(time),
-            sequence: self.sequence,
+            sequence: self.as_of.wrapping_add(self.sequence),
             gained: self.gained.into_iter().map(gained).collect(),
         }
     }
