@@ -17,6 +17,8 @@ pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 const PREFETCH_KIB: &str = "4096";
 /// Bytes of a partition in one fetch, compressed: they come on top.
 const FETCH_BYTES: &str = "524288";
+/// Bytes of all partitions in one fetch. The library unpacks a fetch at once, into ten times as much memory.
+const ANSWER_BYTES: &str = "1048576";
 
 /// How this process talks to Kafka.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -72,6 +74,7 @@ impl KafkaConfig {
                 ("queued.min.messages", "200000"),
                 ("queued.max.messages.kbytes", PREFETCH_KIB),
                 ("max.partition.fetch.bytes", FETCH_BYTES),
+                ("fetch.max.bytes", ANSWER_BYTES),
             ],
         );
         config
