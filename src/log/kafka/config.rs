@@ -18,7 +18,7 @@ const PREFETCH_KIB: &str = "4096";
 /// Bytes of a partition in one fetch, compressed: they come on top.
 const FETCH_BYTES: &str = "524288";
 /// Bytes of all partitions in one fetch. The library unpacks a fetch at once, into ten times as much memory.
-const ANSWER_BYTES: &str = "1048576";
+const ANSWER_BYTES: u64 = 1 << 20;
 
 /// How this process talks to Kafka.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -61,6 +61,8 @@ impl KafkaConfig {
     }
 
     fn reader(&self, client: &str) -> ClientConfig {
+        // The library insists on room for the largest record.
+        let answer_bytes = ANSWER_BYTES.max(self.record_bytes_max()).to_string();
         let mut config = self.with_defaults(
             client,
             &[
@@ -74,7 +76,7 @@ impl KafkaConfig {
                 ("queued.min.messages", "200000"),
                 ("queued.max.messages.kbytes", PREFETCH_KIB),
                 ("max.partition.fetch.bytes", FETCH_BYTES),
-                ("fetch.max.bytes", ANSWER_BYTES),
+                ("fetch.max.bytes", &answer_bytes),
             ],
         );
         config
@@ -212,5 +214,15 @@ mod tests {
         assert_eq!(member.get("queued.max.messages.kbytes"), Some("1024"));
         assert_eq!(member.get("isolation.level"), Some("read_committed"));
         assert_eq!(config.writer(3).get("transactional.id"), Some("tidemark-a-3"));
+    }
+
+    #[test]
+    fn readers_have_room_for_the_largest_record_that_is_written() {
+        for (limit, room) in [("131072", "1048576"), ("1048577", "1048577"), ("10000000", "10000000")] {
+            let member = config(&[("message.max.bytes", limit)]).member(0);
+            assert_eq!(member.get("fetch.max.bytes"), Some(room));
+            let created: Result<rdkafka::consumer::BaseConsumer, _> = member.create();
+            assert!(created.is_ok(), "{limit}: {:?}", created.err());
+        }
     }
 }
