@@ -45,25 +45,7 @@ pub struct Page {
     /// All are full but the last one.
     chunks: Vec<Chunk>,
     /// Positions, by [`spread`] hashes.
-    index: HashTable<Position>,
-}
-
-/// A position in a page, in as few bytes as there are accounts for: a page of 2^24 stands for a partition of
-/// more than ten billion.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Position([u8; 3]);
-
-impl Position {
-    fn of(at: usize) -> Self {
-        debug_assert!(at < 1 << 24);
-        let [low, middle, high, ..] = at.to_le_bytes();
-        Self([low, middle, high])
-    }
-
-    fn at(self) -> usize {
-        let [low, middle, high] = self.0;
-        u32::from_le_bytes([low, middle, high, 0]) as usize
-    }
+    index: HashTable<u32>,
 }
 
 /// Up to [`CHUNK`] accounts. Were a page in one piece, it would reserve more than it holds, and leave a
@@ -82,22 +64,22 @@ fn spread(hash: u64) -> u64 {
 impl Page {
     /// The position of an account.
     pub fn find(&self, hash: u64, name: &[u8]) -> Option<usize> {
-        self.index.find(spread(hash), |known| self.get(known.at()).name_bytes() == name).map(|known| known.at())
+        self.index.find(spread(hash), |&at| self.get(at as usize).name_bytes() == name).map(|&at| at as usize)
     }
 
     /// The position of an account that may be the one with this hash.
     pub fn candidate(&self, hash: u64) -> Option<usize> {
-        self.index.find(spread(hash), |_| true).map(|known| known.at())
+        self.index.find(spread(hash), |_| true).map(|&at| at as usize)
     }
 
     /// The position of an account, which is made if it is not there.
     pub fn find_or_add(&mut self, hash: u64, name: &[u8], make: impl FnOnce() -> Account) -> usize {
         let (chunks, at) = (&mut self.chunks, self.index.len());
-        let is_known = |known: &Position| account_in(chunks, known.at()).name_bytes() == name;
-        match self.index.entry(spread(hash), is_known, |known| spread(hash_of(account_in(chunks, known.at())))) {
-            Entry::Occupied(known) => known.get().at(),
+        let is_known = |&at: &u32| account_in(chunks, at as usize).name_bytes() == name;
+        match self.index.entry(spread(hash), is_known, |&at| spread(hash_of(account_in(chunks, at as usize)))) {
+            Entry::Occupied(known) => *known.get() as usize,
             Entry::Vacant(place) => {
-                place.insert(Position::of(at));
+                place.insert(at as u32);
                 append(chunks, make());
                 at
             }
@@ -107,19 +89,19 @@ impl Page {
     /// Makes room in the index for so many more accounts at once.
     pub fn reserve(&mut self, count: usize) {
         let chunks = &self.chunks;
-        self.index.reserve(count, |known| spread(hash_of(account_in(chunks, known.at()))));
+        self.index.reserve(count, |&at| spread(hash_of(account_in(chunks, at as usize))));
     }
 
     /// Removes the account at a position; the last one moves there.
     pub fn remove(&mut self, at: usize) {
         let (last, hash) = (self.len() - 1, hash_of(self.get(at)));
-        if let Ok(entry) = self.index.find_entry(spread(hash), |found| found.at() == at) {
+        if let Ok(entry) = self.index.find_entry(spread(hash), |&found| found as usize == at) {
             entry.remove();
         }
         if at != last {
             let moved = hash_of(self.get(last));
-            if let Some(index) = self.index.find_mut(spread(moved), |found| found.at() == last) {
-                *index = Position::of(at);
+            if let Some(index) = self.index.find_mut(spread(moved), |&found| found as usize == last) {
+                *index = at as u32;
             }
         }
         let moved = self.chunks.last_mut().and_then(Chunk::pop);
@@ -131,7 +113,7 @@ impl Page {
 
     /// Positions of the accounts with this hash: one, but for a collision of 64 bits.
     pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = usize> {
-        self.index.iter_hash(spread(hash)).map(|known| known.at()).filter(move |&at| hash_of(self.get(at)) == hash)
+        self.index.iter_hash(spread(hash)).map(|&at| at as usize).filter(move |&at| hash_of(self.get(at)) == hash)
     }
 
     pub fn get(&self, at: usize) -> &Account {
