@@ -101,6 +101,21 @@ impl Load {
         self.reference.check(&self.deployment)
     }
 
+    /// Sends, whenever it is called, work for every partition that changes nothing: views of a page that the
+    /// model ignores.
+    pub fn chores(&self) -> impl Fn() + use<> {
+        // As old as the visits, or time would pass for their accounts.
+        let time = visits::records()[0].time;
+        let lines = (0..4 * PARTITIONS).map(|chore| format!("nobody-{chore}"));
+        let lines = lines.map(|account| visits::page_view(&account, &account, time, "/favicon.ico"));
+        let records: Vec<Record> = lines.map(|line| visits::event_record(&line)).collect();
+        let (writer, events) = (Writer::plain(self.deployment.broker()), self.deployment.topic("events"));
+        move || {
+            records.iter().for_each(|record| writer.send(&events, record));
+            writer.flush();
+        }
+    }
+
     /// Waits until offsets of changes show that a share of the work is done, in percent.
     pub fn await_progress(&self, percent: usize) {
         let moment = (self.reference.change_count() * percent / 100) as i64;

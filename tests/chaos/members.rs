@@ -61,7 +61,12 @@ fn of_two_processes_of_one_name_one_ends_and_says_why() {
     let load = Load::visits(broker, "twins", 6000);
     // Two configurations, one name.
     let mut twins = [load.deployment.start_as("one", "twin"), load.deployment.start_as("other", "twin")];
-    let loser = wait_until("one of the twins to end", LIMIT, || twins.iter_mut().position(|twin| !twin.is_running()));
+    // They meet in their transactions, and make these only as long as there is work.
+    let work = load.chores();
+    let loser = wait_until("one of the twins to end", LIMIT, || {
+        work();
+        twins.iter_mut().position(|twin| !twin.is_running())
+    });
     let log = await_refusal(&mut twins[loser], 65);
     assert!(log.contains("kafka.instance") && log.contains("-twin-"), "{log}");
     let [one, other] = twins;
