@@ -88,9 +88,10 @@ fn await_decided(
     while bounds(consumer, topic, partition)?.end < end {
         if Instant::now() > deadline {
             return Err(LogError::Refused(format!(
-                "`{topic}` partition {}: a transaction has been open below offset {} for {DECIDED_WITHIN:?}; find its \
-                 producer with `kafka-transactions.sh find-hanging` and end it",
-                partition.0, end.0
+                "`{topic}` partition {}: a transaction has been open below offset {} for {DECIDED_WITHIN:?}; {}",
+                partition.0,
+                end.0,
+                fault::END_HANGING
             )));
         }
         std::thread::sleep(LOOK_AGAIN_AFTER);

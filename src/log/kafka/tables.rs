@@ -121,8 +121,7 @@ impl Rest {
             tracing::warn!(
                 target: "kafka", topic = &**topic, partition = self.partition.0, next = next.0, end = end.0,
                 "restoring waits: nothing was read for {SILENCE:?}. If the broker can be reached, a transaction is \
-                 undecided behind this offset; if it stays so, find its producer with `kafka-transactions.sh \
-                 find-hanging` and end it"
+                 undecided behind this offset; if it stays so, {}", fault::END_HANGING
             );
         }
     }
