@@ -17,12 +17,12 @@ pub fn drain_parameters(options: &Options) -> Parameters {
     if options.quick { quick } else { usual }.with(options)
 }
 
-/// A month of ten million accounts of all sizes.
+/// A month of ten million accounts of all sizes: so many of the fourteen million have an event in it.
 pub fn memory_parameters(options: &Options) -> Parameters {
     let span = tidemark::wire::time::parse_span("30d").ok();
     let usual = Parameters {
-        events: 30_000_000,
-        accounts: 10_000_000,
+        events: 42_000_000,
+        accounts: 14_000_000,
         skew: Skew::Mixed,
         changes_per_mille: 5.0,
         span,
