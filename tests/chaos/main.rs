@@ -6,7 +6,7 @@
 //!
 //! The quick set is part of `cargo test`. The long one has bigger numbers, longer outages and a
 //! random sequence of faults: `cargo test --release --test chaos -- --ignored --nocapture` (without
-//! optimisation the audit of a million falls takes a quarter of an hour). Its seed is printed;
+//! optimisation the audit of a million falls takes more than ten minutes). Its seed is printed;
 //! `TIDEMARK_SEED` repeats it, and `TIDEMARK_CHAOS_SECONDS` says how long it goes on.
 
 #[path = "../support/mod.rs"]
