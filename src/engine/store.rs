@@ -27,7 +27,7 @@ pub struct Schema {
     pub facts: Vec<Arc<str>>,
 }
 
-/// An account as it is stored. What a page says is taken for granted only when the account is loaded.
+/// An account as it is stored. Of one that was read, nothing is known to be sound until it is loaded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct AccountImage<'a> {
     /// UTF-8.
