@@ -48,6 +48,9 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     run.about(parameters.events, scraped.changes());
     run.figure("events per CPU-second", events / cpu);
     run.figure("events per second of wall time", events / wall);
+    if let Some(commits) = scraped.sum("tidemark_commits_total").filter(|commits| *commits > 0.0) {
+        run.figure("events per commit", events / commits);
+    }
     if let (Some(accounts), Some(resident)) = (accounts.filter(|count| *count > 0.0), resident) {
         run.figure("accounts in memory", accounts);
         run.figure("resident bytes per account", resident as f64 / accounts);

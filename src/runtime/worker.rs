@@ -169,12 +169,13 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let wait = self.idle_time();
         // Read when the first record is there: the wait may be long, and a record is never recorded
         // after the wall clock that it is judged by.
-        let (mut times, mut group) = (None, Vec::new());
+        let (mut times, mut group, mut taken) = (None, Vec::new(), 0);
         let Self { log, partitions, intake, clock, settings, .. } = self;
         let mut now = || *times.get_or_insert_with(|| (clock.monotonic(), clock.wall()));
         let most = settings.commit_records_max.clamp(1, RECORDS_AT_ONCE as u64) as usize;
         log.poll(wait, most, &mut |fetched| match fetched {
             Fetched::Records(records) => {
+                taken += records.len();
                 if let Some(owned) = records.first().and_then(|first| partitions.get_mut(&first.partition)) {
                     owned.take(records, intake, now());
                 }
@@ -187,6 +188,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Fetched::Assigned(partitions) => group.push(Group::Assigned(partitions)),
             Fetched::Revoked { lost } => group.push(Group::Revoked { lost }),
         })?;
+        self.pacing.took(taken, most);
         Ok(group)
     }
 
@@ -215,7 +217,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// How long nothing needs doing, if no record comes.
     fn idle_time(&self) -> Duration {
-        if !self.restores.is_empty() || self.partitions.values().any(Owned::is_stale) {
+        if self.pacing.is_behind() || !self.restores.is_empty() || self.partitions.values().any(Owned::is_stale) {
             return Duration::ZERO;
         }
         let now = self.clock.monotonic();
