@@ -58,6 +58,7 @@ pub struct Published {
     pub is_fall: bool,
     pub effective_at: Timestamp,
     pub sequence: i64,
+    detected_at: Option<Timestamp>,
     key: Option<Vec<u8>>,
     value: Vec<u8>,
 }
@@ -71,6 +72,7 @@ struct Head<'a> {
     #[serde(borrow)]
     cause: Cow<'a, str>,
     effective_at: Rfc3339,
+    detected_at: Option<Rfc3339>,
     sequence: i64,
 }
 
@@ -93,8 +95,21 @@ impl Published {
         let head: Head<'_> = serde_json::from_slice(&value).map_err(|error| format!("it is no change: {error}"))?;
         let (account, digest) = ((&*head.account).into(), head.model.digest.into_owned());
         let is_fall = matches!(&*head.cause, "decay" | "window");
-        let (effective_at, sequence) = (head.effective_at.0, head.sequence);
-        Ok(Self { topic, offset, standing_follows, account, digest, is_fall, effective_at, sequence, key, value })
+        let Head { effective_at: Rfc3339(effective_at), sequence, .. } = head;
+        let detected_at = head.detected_at.map(|time| time.0);
+        Ok(Self {
+            topic,
+            offset,
+            standing_follows,
+            account,
+            digest,
+            is_fall,
+            effective_at,
+            sequence,
+            detected_at,
+            key,
+            value,
+        })
     }
 
     /// One of its fields.
@@ -132,7 +147,13 @@ pub struct Comparison {
 /// counts alone.
 pub fn compare(expected: &Expected, published: &Published, model: &ModelId) -> Comparison {
     let mut line = Vec::new();
-    encode_change(&expected.change, model, &mut line);
+    let detected_at = published.detected_at.unwrap_or(expected.change.detected_at);
+    encode_change(&Change { detected_at, ..expected.change.clone() }, model, &mut line);
+    let is_keyed = published.key.as_deref() == Some(expected.change.account.as_bytes());
+    // Nearly always: to look at the fields one by one takes ten times as long.
+    if is_keyed && line == published.value {
+        return Comparison::default();
+    }
     let (mut wanted, mut found) = (object(&line), object(&published.value));
     wanted.remove("detected_at");
     let mut comparison = Comparison::default();
@@ -149,7 +170,7 @@ pub fn compare(expected: &Expected, published: &Published, model: &ModelId) -> C
         comparison.counts = Some(format!("`count` in `reasons` is {found}, expected {wanted}"));
     }
     let mut differs = differing(&wanted, &found);
-    if published.key.as_deref() != Some(expected.change.account.as_bytes()) {
+    if !is_keyed {
         differs.push("the record key is not the account".to_owned());
     }
     comparison.differs = told(differs);
@@ -161,6 +182,9 @@ pub fn compare(expected: &Expected, published: &Published, model: &ModelId) -> C
 pub fn compare_standing(expected: &Standing, published: &[u8], model: &ModelId, forgotten: bool) -> Option<String> {
     let mut line = Vec::new();
     encode_standing(expected, model, &mut line);
+    if line == published {
+        return None;
+    }
     let mut wanted = object(&line);
     if forgotten && expected.tier.is_none() {
         wanted.remove("since");

@@ -195,8 +195,9 @@ impl Ledger {
     }
 
     /// Takes a published change that cannot be read.
-    pub fn unreadable(&mut self, topic: OutputTopic, offset: i64, key: Option<&[u8]>, why: String) {
-        let account = String::from_utf8_lossy(key.unwrap_or_default());
+    pub fn unreadable(&mut self, topic: OutputTopic, offset: i64, key: Option<Vec<u8>>, why: String) {
+        let key = key.unwrap_or_default();
+        let account = String::from_utf8_lossy(&key);
         let difference = Difference {
             kind: Kind::Unexpected,
             topic,

@@ -7,7 +7,7 @@ use super::{
     changes::Published,
     findings::Findings,
     ledger::Ledger,
-    pass::{Foreign, Pass},
+    pass::{Foreign, Pass, Passed},
     plan::{CHANGES, Plan},
     recompute::Rules,
 };
@@ -118,9 +118,8 @@ impl Auditor {
         }
         let until = question.until.unwrap_or(Timestamp::LATEST);
         let ledger = Ledger::new(model.id().clone(), partition.0, until, findings);
-        let mut pass = Pass::open(readers, &plan, topics, rules, model, question, ledger)?;
-        let due = pass.run()?;
-        let Pass { mut ledger, books, foreign, notes, records, .. } = pass;
+        let pass = Pass::open(readers, &plan, topics, rules, model, question, ledger)?;
+        let Passed { mut ledger, books, foreign, notes, records, due } = pass.run()?;
         if let Some(foreign) = foreign {
             return alone(readers, &plan, question, foreign.reason(&model.id().digest));
         }

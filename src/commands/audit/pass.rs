@@ -1,7 +1,7 @@
 //! One pass over a partition: inputs in about the order of their record times, and beside them what
 //! was published, about in step.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, mem, ops::Range, sync::Arc};
 
 use super::{
     changes::Published,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     log::{
-        InputId, LogError, Offset, Partition,
+        InputId, LogError, Offset, OutputTopic, Partition,
         kafka::{Scan, Scanned, Topics},
     },
     model::{Model, Span, Timestamp},
@@ -23,29 +23,48 @@ use crate::{
 /// How far ahead of another input the service lets one run.
 const LEAD: Span = Span::seconds(60);
 
-/// A scan with its next record in view.
-pub struct Cursor<'a> {
+/// A scan with its next record in view, read as what it is to be: once, as it may be looked at often.
+struct Cursor<'a, T> {
     scan: &'a mut Scan,
-    head: Option<Scanned>,
+    read: Box<dyn Fn(Scanned) -> T + 'a>,
+    head: Option<T>,
 }
 
-impl<'a> Cursor<'a> {
+/// A record that is not what it is to be.
+struct Unreadable {
+    offset: i64,
+    key: Option<Vec<u8>>,
+    why: String,
+}
+
+impl<'a, T> Cursor<'a, T> {
     /// Goes to a range and looks at its first record.
-    pub fn open(scan: &'a mut Scan, partition: Partition, range: std::ops::Range<Offset>) -> Result<Self, LogError> {
+    fn open(
+        scan: &'a mut Scan,
+        partition: Partition,
+        range: Range<Offset>,
+        read: impl Fn(Scanned) -> T + 'a,
+    ) -> Result<Self, LogError> {
         scan.start(partition, range)?;
-        let head = scan.read()?;
-        Ok(Self { scan, head })
+        let mut cursor = Self { scan, read: Box::new(read), head: None };
+        cursor.take()?;
+        Ok(cursor)
     }
 
-    fn take(&mut self) -> Result<Option<Scanned>, LogError> {
-        let next = self.scan.read()?;
-        Ok(std::mem::replace(&mut self.head, next))
+    fn take(&mut self) -> Result<Option<T>, LogError> {
+        let next = self.scan.read()?.map(&self.read);
+        Ok(mem::replace(&mut self.head, next))
+    }
+
+    /// The next record, unless that is to wait.
+    fn take_unless(&mut self, waits: impl FnOnce(&T) -> bool) -> Result<Option<T>, LogError> {
+        if self.head.as_ref().is_none_or(waits) { Ok(None) } else { self.take() }
     }
 }
 
 /// An input on its way.
 struct Source<'a> {
-    cursor: Cursor<'a>,
+    cursor: Cursor<'a, Scanned>,
     input: InputId,
     /// Records below it must have had their effect.
     committed: i64,
@@ -76,11 +95,20 @@ pub struct Pass<'a> {
     model: &'a Model,
     question: &'a Question,
     sources: Vec<Source<'a>>,
-    changes: [Cursor<'a>; 2],
-    letters: Cursor<'a>,
+    changes: [Cursor<'a, Result<Published, Unreadable>>; 2],
+    letters: Cursor<'a, Result<Letter, Unreadable>>,
     recompute: Recompute,
     /// Records that the service found to be ahead of its clock.
     ahead: HashSet<Place>,
+    ledger: Ledger,
+    books: Letters,
+    foreign: Option<Foreign>,
+    notes: Vec<String>,
+    records: u64,
+}
+
+/// What came of a pass.
+pub struct Passed {
     pub ledger: Ledger,
     pub books: Letters,
     pub foreign: Option<Foreign>,
@@ -88,6 +116,8 @@ pub struct Pass<'a> {
     pub notes: Vec<String>,
     /// Records of inputs that were read.
     pub records: u64,
+    /// Up to when falls had to be there.
+    pub due: Timestamp,
 }
 
 impl<'a> Pass<'a> {
@@ -103,8 +133,6 @@ impl<'a> Pass<'a> {
     ) -> Result<Self, LogError> {
         let Readers { inputs, changes: [tiers, segments], letters, .. } = readers;
         let ahead = letters_ahead_of_clock(letters, plan, topics)?;
-        let [of_tiers, of_segments] = plan.changes.clone();
-        let partition = plan.partition;
         Ok(Self {
             plan,
             topics,
@@ -112,8 +140,8 @@ impl<'a> Pass<'a> {
             model,
             question,
             sources: open_inputs(inputs, plan, topics)?,
-            changes: [Cursor::open(tiers, partition, of_tiers)?, Cursor::open(segments, partition, of_segments)?],
-            letters: Cursor::open(letters, partition, plan.letters.clone())?,
+            changes: [open_changes(tiers, plan, 0)?, open_changes(segments, plan, 1)?],
+            letters: open_letters(letters, plan, topics)?,
             recompute: Recompute::new(model.clone(), rules, plan.wall),
             ahead,
             ledger,
@@ -124,9 +152,8 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Reads everything and closes the books of changes. Gives the time up to which falls had to be
-    /// there.
-    pub fn run(&mut self) -> Result<Timestamp, LogError> {
+    /// Reads everything and closes the books of changes.
+    pub fn run(mut self) -> Result<Passed, LogError> {
         self.limit_to_retained();
         while self.sources.iter().any(Source::is_below_committed)
             && let Some(at) = self.next_source()
@@ -148,7 +175,8 @@ impl<'a> Pass<'a> {
         }
         self.settle(due);
         self.ledger.close();
-        Ok(due)
+        let Self { ledger, books, foreign, notes, records, .. } = self;
+        Ok(Passed { ledger, books, foreign, notes, records, due })
     }
 
     /// The input whose next record comes first by the highest record times.
@@ -185,17 +213,14 @@ impl<'a> Pass<'a> {
 
     /// Takes published changes that take effect by `horizon`.
     fn read_published(&mut self, horizon: Timestamp) -> Result<(), LogError> {
+        let waits = |head: &Result<Published, _>| head.as_ref().is_ok_and(|change| change.effective_at > horizon);
         for (at, topic) in CHANGES.into_iter().enumerate() {
-            while let Some(head) = &self.changes[at].head {
-                let follows = head.offset < self.plan.standing_follows[at].0;
-                let published = Published::read(topic, head.offset, follows, head.key.clone(), head.value.clone());
+            while let Some(published) = self.changes[at].take_unless(waits)? {
                 match published {
-                    Ok(published) if published.effective_at > horizon => break,
                     Ok(published) if published.digest == *self.model.id().digest => self.ledger.publish(published),
                     Ok(published) => self.note_foreign(published, at),
-                    Err(why) => self.ledger.unreadable(topic, head.offset, head.key.as_deref(), why),
+                    Err(Unreadable { offset, key, why }) => self.ledger.unreadable(topic, offset, key, why),
                 }
-                self.changes[at].take()?;
             }
         }
         Ok(())
@@ -212,21 +237,18 @@ impl<'a> Pass<'a> {
     /// Takes dead letters of records that were read, or all.
     fn read_letters(&mut self, all: bool) -> Result<(), LogError> {
         let partition = self.plan.partition.0;
-        while let Some(head) = &self.letters.head {
-            match Letter::read(head, partition, self.topics.inputs()) {
-                Ok(letter) => {
-                    let (input, offset) = letter.place;
-                    if !all && offset >= self.sources[usize::from(input.0)].next {
-                        break;
-                    }
-                    self.books.take(letter, partition, &mut self.ledger.findings);
-                }
-                Err(why) => {
-                    let topic = crate::log::OutputTopic::DeadLetters;
-                    self.ledger.unreadable(topic, head.offset, head.key.as_deref(), why);
+        let sources = &self.sources;
+        let waits = |head: &Result<Letter, _>| {
+            let place = head.as_ref().ok().map(|letter| letter.place);
+            !all && place.is_some_and(|(input, offset)| offset >= sources[usize::from(input.0)].next)
+        };
+        while let Some(letter) = self.letters.take_unless(waits)? {
+            match letter {
+                Ok(letter) => self.books.take(letter, partition, &mut self.ledger.findings),
+                Err(Unreadable { offset, key, why }) => {
+                    self.ledger.unreadable(OutputTopic::DeadLetters, offset, key, why);
                 }
             }
-            self.letters.take()?;
         }
         Ok(())
     }
@@ -269,8 +291,7 @@ impl<'a> Pass<'a> {
             if start == 0 {
                 continue;
             }
-            let head = self.changes[at].head.clone();
-            let first = head.and_then(|head| Published::read(topic, head.offset, true, head.key, head.value).ok());
+            let first = self.changes[at].head.as_ref().and_then(|head| head.as_ref().ok());
             // Changes do not stand in the order of their times, but nearly.
             let Rules { grace, max_future_skew, .. } = *self.rules;
             let from = first.map_or(self.plan.wall, |first| first.effective_at + grace + max_future_skew + LEAD);
@@ -305,7 +326,7 @@ fn open_inputs<'a>(scans: &'a mut [Scan], plan: &Plan, topics: &Topics) -> Resul
     let inputs = scans.iter_mut().zip(topics.inputs().ids()).enumerate();
     let open = |(at, (scan, input)): (usize, (&'a mut Scan, InputId))| {
         Ok(Source {
-            cursor: Cursor::open(scan, plan.partition, plan.inputs[at].clone())?,
+            cursor: Cursor::open(scan, plan.partition, plan.inputs[at].clone(), |record| record)?,
             input,
             committed: plan.committed(at).0,
             highest: Timestamp::MIN,
@@ -315,6 +336,29 @@ fn open_inputs<'a>(scans: &'a mut [Scan], plan: &Plan, topics: &Topics) -> Resul
         })
     };
     inputs.map(open).collect()
+}
+
+fn open_changes<'a>(
+    scan: &'a mut Scan,
+    plan: &'a Plan,
+    at: usize,
+) -> Result<Cursor<'a, Result<Published, Unreadable>>, LogError> {
+    Cursor::open(scan, plan.partition, plan.changes[at].clone(), move |record| {
+        let (offset, key, follows) = (record.offset, record.key.clone(), record.offset < plan.standing_follows[at].0);
+        let published = Published::read(CHANGES[at], offset, follows, record.key, record.value);
+        published.map_err(|why| Unreadable { offset, key, why })
+    })
+}
+
+fn open_letters<'a>(
+    scan: &'a mut Scan,
+    plan: &'a Plan,
+    topics: &'a Topics,
+) -> Result<Cursor<'a, Result<Letter, Unreadable>>, LogError> {
+    Cursor::open(scan, plan.partition, plan.letters.clone(), |record| {
+        let letter = Letter::read(&record, plan.partition.0, topics.inputs());
+        letter.map_err(|why| Unreadable { offset: record.offset, key: record.key, why })
+    })
 }
 
 /// Records whose dead letters say that their record time was ahead of the clock.

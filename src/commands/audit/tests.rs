@@ -193,6 +193,23 @@ fn damage_is_found_whatever_comes_first() {
 }
 
 #[test]
+fn what_is_added_to_a_change_and_when_it_was_detected_does_not_matter() {
+    let mut steps = history(&VISITS, hour(101), false);
+    let as_decided = rows(&steps);
+    for change in steps.iter_mut().flat_map(|step| &mut step.changes) {
+        change.detected_at = change.detected_at + Span::seconds(3);
+    }
+    let detected_later = rows(&steps);
+    assert_ne!(as_decided[0].value, detected_later[0].value);
+    let extended = |row: &Row| Row { value: row.value.replacen('{', r#"{ "added": 1, "#, 1), ..row.clone() };
+    let extended = as_decided.iter().map(extended).collect();
+    for published in [as_decided, detected_later, extended] {
+        let (found, _) = audit(&steps, &published, &standings(&steps), ALWAYS, Pace::InStep);
+        assert_eq!(found, [""; 0]);
+    }
+}
+
+#[test]
 fn standings_are_those_that_the_changes_lead_to() {
     let (steps, visits) = (history(&VISITS, hour(101), false), "c");
     let all = standings(&steps);
