@@ -47,6 +47,8 @@ struct Contents {
     records: BTreeMap<(InputId, Partition), Vec<Stored>>,
     /// Inputs that deliver nothing until then.
     stalled: BTreeMap<(InputId, Partition), i64>,
+    /// Members that hear nothing from the group, nor it from them, until then.
+    deaf: BTreeMap<u64, i64>,
     group: Group,
     transactions: Transactions,
     faults: Vec<Fault>,
@@ -64,6 +66,7 @@ impl Cluster {
             now: 0,
             records: BTreeMap::new(),
             stalled: BTreeMap::new(),
+            deaf: BTreeMap::new(),
             group: Group::new(partitions),
             transactions: Transactions::new(seed),
             faults: Vec::new(),
@@ -95,6 +98,13 @@ impl Cluster {
         let mut contents = self.contents();
         let until = contents.now + millis;
         contents.stalled.insert((input, partition), until);
+    }
+
+    /// A member and the coordinator lose sight of each other for so long, while the member reads on.
+    pub fn deafen(&self, member: u64, millis: i64) {
+        let mut contents = self.contents();
+        let until = contents.now + millis;
+        contents.deaf.insert(member, until);
     }
 
     /// What a reader of committed records finds in a topic, partition by partition.
@@ -130,6 +140,7 @@ impl Cluster {
         let mut contents = self.contents();
         contents.faults.clear();
         contents.stalled.clear();
+        contents.deaf.clear();
     }
 
     /// A new member of the group, whose producer has this name; `watch` is called in the midst of
@@ -184,6 +195,9 @@ impl MemoryLog {
     fn group_event(&mut self) -> Option<Fetched<'static>> {
         let mut contents = self.cluster.contents();
         let now = contents.now;
+        if contents.deaf.get(&self.member).is_some_and(|until| now < *until) {
+            return None;
+        }
         let event = contents.group.event(self.member, now, self.generation.is_some());
         match &event {
             Some(Fetched::Assigned(_)) => self.generation = contents.group.generation_of(self.member),

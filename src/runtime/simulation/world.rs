@@ -162,7 +162,7 @@ impl World {
     /// A commit of nothing but falls stands still in the midst of its way, and goes on when others
     /// have taken over and published the same falls.
     pub fn fall_twice(&mut self) -> Result<(), String> {
-        self.cluster.heal();
+        self.end_trouble();
         (0..PARTITIONS).for_each(|partition| self.append(Partition(partition), &format!("falls-{partition}"), "demo"));
         self.work_off("the input is worked off", |world| Ok(world.is_worked_off()))?;
         self.cluster.inject(Fault { at: Step::Drain, what: What::Stop { millis: 90_000 } });
@@ -178,14 +178,7 @@ impl World {
     /// Trouble ends; what is left to do is done, everything fades below every mark, and a fresh event
     /// gets through.
     pub fn heal(&mut self) -> Result<(), String> {
-        self.note("healed");
-        self.cluster.heal();
-        for running in &mut self.workers {
-            (running.stopped_until, *running.behind.lock().unwrap()) = (0, 0);
-        }
-        if self.workers.is_empty() {
-            self.start_worker(None);
-        }
+        self.end_trouble();
         self.work_off("the input is worked off", |world| Ok(world.is_worked_off()))?;
         for _ in 0..3 {
             self.pass(0, 30 * 86_400_000);
@@ -203,6 +196,17 @@ impl World {
             };
             Ok(world.is_worked_off() && fresh(world.published()?))
         })
+    }
+
+    fn end_trouble(&mut self) {
+        self.note("healed");
+        self.cluster.heal();
+        for running in &mut self.workers {
+            (running.stopped_until, *running.behind.lock().unwrap()) = (0, 0);
+        }
+        if self.workers.is_empty() {
+            self.start_worker(None);
+        }
     }
 
     /// Long enough for every page to be stored and every marker to land.
@@ -329,7 +333,14 @@ impl World {
                 self.note(format!("input {} partition {} stalls for {millis} ms", input.0, partition.0));
                 self.cluster.stall(input, partition, millis);
             }
-            36..38 if workers > 0 => {
+            // Others take over, and it finds out late, though it reads on.
+            36..39 if workers > 0 => {
+                let at = self.random.below(workers) as usize;
+                let millis = self.random.below(30_000) as i64;
+                self.note(format!("{} hears nothing from the group for {millis} ms", self.workers[at].name));
+                self.cluster.deafen(self.workers[at].member, millis);
+            }
+            39..41 if workers > 0 => {
                 // A clock ahead lets time fall before its time, by what it is ahead beyond the grace.
                 let at = self.random.below(workers) as usize;
                 let behind = self.random.below(600_000) as i64 - 300;

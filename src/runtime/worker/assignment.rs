@@ -124,11 +124,32 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// One partition's tables are read at a time: memory is bounded, and the first is live early.
     fn read_tables(&mut self) -> Result<(), LogError> {
         let Some(mut taken) = self.restores.pop_front() else { return Ok(()) };
-        if self.read_slice(&mut taken)? {
-            self.finish_tables(&taken)
-        } else {
-            self.restores.push_front(taken);
-            Ok(())
+        let outcome = self.read_slice(&mut taken).and_then(|complete| {
+            if complete {
+                self.finish_tables(&taken)?;
+            }
+            Ok(complete)
+        });
+        match outcome {
+            Ok(true) => {}
+            Ok(false) => self.restores.push_front(taken),
+            Err(LogError::Refused(why)) => return Err(self.verify(&taken, why)),
+            Err(passing) => return Err(passing),
+        }
+        Ok(())
+    }
+
+    /// Tables that contradict what the group has committed are for a person only if nobody has committed
+    /// since: while this worker waited for the broker, the partition may have become another's, who went on
+    /// with it.
+    fn verify(&mut self, taken: &Taken<L::Reader>, contradiction: String) -> LogError {
+        match restore::plan(&mut self.log, &self.settings, &[taken.partition]) {
+            // Every commit has a name of its own in the metadata.
+            Ok(now) if now.first().is_some_and(|now| now.metadata == taken.start.metadata) => {
+                LogError::Refused(contradiction)
+            }
+            Ok(_) => LogError::Passing(format!("partition {} was another worker's meanwhile", taken.partition.0)),
+            Err(error) => error,
         }
     }
 
