@@ -5,9 +5,9 @@
 //! `FAULTS.md` beside this file lists the faults, what must be seen, and the test that shows it.
 //!
 //! The quick set is part of `cargo test`. The long one has bigger numbers, longer outages and a
-//! random sequence of faults: `cargo test --release --test chaos -- --ignored --nocapture` (without
-//! optimisation the audit of a million falls takes more than ten minutes). Its seed is printed;
-//! `TIDEMARK_SEED` repeats it, and `TIDEMARK_CHAOS_SECONDS` says how long it goes on.
+//! random sequence of faults: `cargo test --release --test chaos -- --ignored --nocapture` (optimised,
+//! since an audit of a million falls has much to do). Its seed is printed; `TIDEMARK_SEED` repeats it,
+//! and `TIDEMARK_CHAOS_SECONDS` says how long it goes on.
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -150,7 +150,7 @@ pub fn compare(expected: &Expected, published: &Published, model: &ModelId) -> C
     let detected_at = published.detected_at.unwrap_or(expected.change.detected_at);
     encode_change(&Change { detected_at, ..expected.change.clone() }, model, &mut line);
     let is_keyed = published.key.as_deref() == Some(expected.change.account.as_bytes());
-    // Nearly always: to look at the fields one by one takes ten times as long.
+    // Nearly always, and cheaper than to look at the fields one by one.
     if is_keyed && line == published.value {
         return Comparison::default();
     }
