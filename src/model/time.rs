@@ -60,8 +60,8 @@ impl Span {
     pub const ZERO: Self = Self(0);
 
     /// A span of `millis`, or nothing if that is negative.
-    pub fn from_millis(millis: i64) -> Option<Self> {
-        (millis >= 0).then_some(Self(millis))
+    pub const fn from_millis(millis: i64) -> Option<Self> {
+        if millis >= 0 { Some(Self(millis)) } else { None }
     }
 
     /// A span of whole seconds.
@@ -77,6 +77,11 @@ impl Span {
     /// Its length in milliseconds.
     pub const fn millis(self) -> i64 {
         self.0
+    }
+
+    /// Half of it.
+    pub const fn half(self) -> Self {
+        Self(self.0 / 2)
     }
 
     /// Whether it has no length.

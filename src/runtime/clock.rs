@@ -40,9 +40,13 @@ impl Clock for SystemClock {
 
 /// How far ahead of the others a topic may run before it is paused.
 const LEAD: Span = Span::seconds(60);
+/// For how long the end of an input, once reached, is taken for its end: half of the grace, but at
+/// least and at most this.
+const SIGHT_LASTS: (Span, Span) = (Span::from_millis(100).unwrap(), Span::seconds(1));
 
 /// The clock of one partition. It never runs back. While there is backlog it follows the records;
-/// at the head of the log it follows the wall clock, in both cases `grace` behind.
+/// at the head of the log it follows the wall clock for as long as the head is in sight; in both cases
+/// `grace` behind.
 #[derive(Clone, Debug)]
 pub struct PartitionClock {
     grace: Span,
@@ -52,14 +56,16 @@ pub struct PartitionClock {
 
 #[derive(Clone, Copy, Debug)]
 struct InputClock {
+    /// The latest record.
     highest: Timestamp,
-    at_end: bool,
+    /// When nothing was left to read, by the wall clock; nothing while something is.
+    end_seen: Option<Timestamp>,
 }
 
 impl PartitionClock {
     /// A clock that has seen nothing of its inputs yet.
     pub fn new(inputs: usize, grace: Span) -> Self {
-        let unseen = InputClock { highest: Timestamp::MIN, at_end: false };
+        let unseen = InputClock { highest: Timestamp::MIN, end_seen: None };
         Self { grace, now: Timestamp::MIN, inputs: vec![unseen; inputs] }
     }
 
@@ -67,38 +73,51 @@ impl PartitionClock {
     pub fn observe(&mut self, input: InputId, recorded: Timestamp) {
         let clock = &mut self.inputs[usize::from(input.0)];
         clock.highest = clock.highest.max(recorded);
-        clock.at_end = false;
+        clock.end_seen = None;
     }
 
-    /// The end of the input was reached.
-    pub fn reach_end(&mut self, input: InputId) {
-        self.inputs[usize::from(input.0)].at_end = true;
+    /// Nothing was left to read of the input when the wall clock showed `wall`.
+    pub fn reach_end(&mut self, input: InputId, wall: Timestamp) {
+        self.inputs[usize::from(input.0)].end_seen = Some(wall);
     }
 
     /// It is not known any more whether the input is at its end.
     pub fn lose_sight(&mut self, input: InputId) {
-        self.inputs[usize::from(input.0)].at_end = false;
+        self.inputs[usize::from(input.0)].end_seen = None;
     }
 
-    /// Whether nothing is left to read of the input.
-    pub fn is_at_end(&self, input: InputId) -> bool {
-        self.inputs[usize::from(input.0)].at_end
+    /// When nothing was left to read of the input, unless something is.
+    pub fn end_seen(&self, input: InputId) -> Option<Timestamp> {
+        self.inputs[usize::from(input.0)].end_seen
+    }
+
+    /// For how long the end of an input is taken for its end. A record that reaches the log after that is
+    /// younger than all that the clock has let happen.
+    pub fn sight_lasts(&self) -> Span {
+        self.grace.half().clamp(SIGHT_LASTS.0, SIGHT_LASTS.1)
     }
 
     /// Whether nothing is left to read.
     pub fn at_head(&self) -> bool {
-        self.inputs.iter().all(|input| input.at_end)
+        self.inputs.iter().all(|input| input.end_seen.is_some())
     }
 
     fn slowest(&self) -> Option<Timestamp> {
-        self.inputs.iter().filter(|input| !input.at_end).map(|input| input.highest).min()
+        self.inputs.iter().filter(|input| input.end_seen.is_none()).map(|input| input.highest).min()
     }
 
-    /// Moves on as far as the records and the wall clock allow, and says where it stands.
+    /// Moves on as far as the records, the ends in sight, and the wall clock allow, and says where it
+    /// stands.
     pub fn advance(&mut self, wall: Timestamp) -> Timestamp {
-        let target = self.slowest().unwrap_or(wall);
-        self.now = self.now.max(target.back(self.grace));
+        let ends = self.inputs.iter().filter_map(|input| input.end_seen);
+        let in_sight = ends.map(|seen| (seen + self.sight_lasts()).back(self.grace));
+        self.now = self.now.max(in_sight.fold(self.outlook(wall), Timestamp::min));
         self.now
+    }
+
+    /// How far it would move on if every end that was reached still were the end.
+    pub fn outlook(&self, wall: Timestamp) -> Timestamp {
+        self.slowest().unwrap_or(wall).back(self.grace)
     }
 
     /// Where it stands.
@@ -109,7 +128,7 @@ impl PartitionClock {
     /// Whether this input runs so far ahead of one with backlog that it must wait.
     pub fn runs_ahead(&self, input: InputId) -> bool {
         let ahead = self.inputs[usize::from(input.0)];
-        !ahead.at_end && self.slowest().is_some_and(|slowest| ahead.highest.back(LEAD) > slowest)
+        ahead.end_seen.is_none() && self.slowest().is_some_and(|slowest| ahead.highest.back(LEAD) > slowest)
     }
 }
 
@@ -125,19 +144,44 @@ mod tests {
     fn backlog_holds_the_clock_and_the_head_lets_it_go() {
         let (events, accounts) = (InputId(0), InputId(1));
         let mut clock = PartitionClock::new(2, Span::seconds(5));
-        assert_eq!(clock.advance(at(1_000_000)), Timestamp::MIN, "nothing is known of either input");
+        assert_eq!(clock.advance(at(1_000)), Timestamp::MIN, "nothing is known of either input");
         clock.observe(events, at(100));
-        clock.reach_end(accounts);
-        assert_eq!(clock.advance(at(1_000_000)), at(95), "an input without backlog does not hold it");
+        clock.reach_end(accounts, at(1_000));
+        assert_eq!(clock.advance(at(1_000)), at(95), "an input without backlog does not hold it");
         clock.observe(events, at(90));
-        assert_eq!(clock.advance(at(1_000_000)), at(95), "it never runs back");
+        assert_eq!(clock.advance(at(1_000)), at(95), "it never runs back");
         clock.observe(accounts, at(40));
-        assert_eq!(clock.advance(at(1_000_000)), at(95));
+        assert_eq!(clock.advance(at(1_000)), at(95));
         clock.observe(events, at(200));
         assert!(clock.runs_ahead(events) && !clock.runs_ahead(accounts));
-        clock.reach_end(accounts);
-        clock.reach_end(events);
+        clock.reach_end(accounts, at(1_000));
+        clock.reach_end(events, at(1_000));
         assert!(clock.at_head() && !clock.runs_ahead(events));
         assert_eq!(clock.advance(at(1_000)), at(995));
+    }
+
+    #[test]
+    fn the_clock_stands_still_when_an_end_is_out_of_sight() {
+        let (events, accounts) = (InputId(0), InputId(1));
+        let mut clock = PartitionClock::new(2, Span::seconds(5));
+        clock.reach_end(events, at(100));
+        clock.reach_end(accounts, at(100));
+        assert_eq!(clock.advance(at(101)), at(96), "for a second the end is taken for the end");
+        assert_eq!((clock.advance(at(500)), clock.outlook(at(500))), (at(96), at(495)));
+        clock.reach_end(events, at(500));
+        assert_eq!(clock.advance(at(500)), at(96), "the other input may hold what is younger");
+        clock.observe(events, at(300));
+        assert_eq!((clock.advance(at(500)), clock.outlook(at(500))), (at(96), at(295)));
+        clock.reach_end(accounts, at(500));
+        assert_eq!(clock.advance(at(500)), at(295));
+        clock.reach_end(events, at(500));
+        assert_eq!(clock.advance(at(400)), at(395), "nor does it run ahead of the wall clock");
+    }
+
+    #[test]
+    fn an_end_lasts_for_half_of_the_grace_within_bounds() {
+        let lasts = |grace| PartitionClock::new(1, grace).sight_lasts().millis();
+        let graces = [Span::ZERO, Span::seconds(1), Span::seconds(5), Span::days(1)];
+        assert_eq!(graces.map(lasts), [100, 500, 1_000, 1_000]);
     }
 }

@@ -26,6 +26,10 @@ const TIMERS_AT_ONCE: usize = 1024;
 const PAGES_JUDGED_AT_ONCE: usize = 16;
 /// Records whose accounts are fetched from memory together.
 const LOOKED_UP_AT_ONCE: usize = 64;
+/// How long before a timer is due an input is asked for its end.
+const ASKED_AHEAD: Span = Span::seconds(1);
+/// How long the clock may stand still, with no timer waiting for it: accounts fade on it.
+const ASKED_AFTER: Span = Span::seconds(30);
 /// Changes that may wait for a commit before due timers are held back.
 const CHANGES_WAITING: usize = 8192;
 
@@ -50,9 +54,10 @@ pub struct Owned {
     committed: Positions,
     /// Inputs that have reached what was committed.
     caught_up: Vec<bool>,
-    /// Inputs whose end came after their last record.
-    ended: Vec<bool>,
-    sights: Vec<Sight>,
+    /// When inputs ended whose end came after their last record, by the wall clock.
+    ended: Vec<Option<Timestamp>>,
+    /// When inputs were found to hold more than they deliver, on the monotonic clock.
+    doubted: Vec<Option<Duration>>,
     /// Records from beyond the committed offsets of an input that got there before the others.
     held: Vec<HeldRecord>,
     /// Per page, the positions that its stored copy reflects; needed until the partition is live.
@@ -70,15 +75,6 @@ pub struct Owned {
     /// Positions last committed.
     last_committed: Positions,
     moved: bool,
-}
-
-/// What is known of what an input still holds.
-#[derive(Clone, Copy, Debug, Default)]
-struct Sight {
-    /// When it last delivered something, or was asked for its end, on the monotonic clock.
-    since: Duration,
-    /// It has more than it delivers.
-    doubted: bool,
 }
 
 struct HeldRecord {
@@ -122,8 +118,8 @@ impl Owned {
             last_committed: start.committed.clone(),
             committed: start.committed,
             caught_up: vec![false; count],
-            ended: vec![false; count],
-            sights: vec![Sight::default(); count],
+            ended: vec![None; count],
+            doubted: vec![None; count],
             held: Vec::new(),
             stored_at: vec![None; PAGES],
             dirty_since: vec![None; PAGES],
@@ -154,12 +150,12 @@ impl Owned {
     }
 
     /// Takes records that follow one another in an input.
-    pub fn take(&mut self, records: &[Record<'_>], intake: &mut Intake, (now, wall): (Duration, Timestamp)) {
+    pub fn take(&mut self, records: &[Record<'_>], intake: &mut Intake, wall: Timestamp) {
         for records in records.chunks(LOOKED_UP_AT_ONCE) {
             // The key names the account, as a rule; else this was for nothing.
             self.engine.look_ahead(records.iter().filter_map(|record| record.key));
             for record in records {
-                self.sights[usize::from(record.input.0)] = Sight { since: now, doubted: false };
+                self.doubted[usize::from(record.input.0)] = None;
                 self.take_one(record, intake, wall);
             }
         }
@@ -170,7 +166,7 @@ impl Owned {
         if record.offset < self.positions[input] {
             return;
         }
-        self.ended[input] = false;
+        self.ended[input] = None;
         if self.phase == Phase::Live {
             self.apply(record, intake, wall, Mode::Live);
         } else if record.offset < self.committed[input] {
@@ -183,33 +179,38 @@ impl Owned {
         }
     }
 
-    /// The end of an input was reached.
-    pub fn reach_end(&mut self, input: InputId, now: Duration) {
+    /// Nothing was left to read of an input when the wall clock showed `wall`.
+    pub fn reach_end(&mut self, input: InputId, wall: Timestamp) {
         let at = usize::from(input.0);
-        self.sights[at] = Sight { since: now, doubted: false };
-        (self.caught_up[at], self.ended[at]) = (true, true);
+        (self.caught_up[at], self.ended[at], self.doubted[at]) = (true, Some(wall), None);
         if self.phase == Phase::Live {
-            self.clock.reach_end(input);
+            self.clock.reach_end(input, wall);
         }
     }
 
-    /// Inputs, with their positions, of which nothing was heard since `before` though that matters:
-    /// a timer is due on the word that they have ended, or they are known to hold more.
-    pub fn unsure(&self, due: bool, before: Duration) -> Vec<(InputId, Partition, Offset)> {
-        let unsure = |input: InputId| {
-            let sight = self.sights[usize::from(input.0)];
-            sight.since < before && (sight.doubted || due && self.clock.is_at_end(input))
+    /// Inputs, with their positions, that must be asked for their end: they are known to hold more, or
+    /// the clock stands still before a timer that is due because their end is out of sight.
+    pub fn unsure(&self, now: Duration, wall: Timestamp) -> Vec<(InputId, Partition, Offset)> {
+        let outlook = self.clock.outlook(wall + ASKED_AHEAD);
+        let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= outlook);
+        let lasts = self.clock.sight_lasts();
+        let unsure = |input: InputId| match self.doubted[usize::from(input.0)] {
+            Some(since) => now.saturating_sub(since) > Duration::from_millis(lasts.millis() as u64),
+            None => due && self.clock.end_seen(input).is_some_and(|seen| seen + lasts < wall),
         };
         self.positions().filter(|(input, ..)| unsure(*input)).collect()
+    }
+
+    /// An input, with its position, whose end was out of sight for long, though no timer waits for it.
+    pub fn unseen(&self, wall: Timestamp) -> Option<(InputId, Partition, Offset)> {
+        let unseen = |input| self.clock.end_seen(input).is_some_and(|seen| seen + ASKED_AFTER < wall);
+        self.positions().find(|(input, ..)| unseen(*input))
     }
 
     /// An input holds more than it has delivered. Returns whether that was known before.
     pub fn doubt(&mut self, input: InputId, now: Duration) -> bool {
         self.clock.lose_sight(input);
-        let sight = &mut self.sights[usize::from(input.0)];
-        let known = sight.doubted;
-        *sight = Sight { since: now, doubted: true };
-        known
+        self.doubted[usize::from(input.0)].replace(now).is_some()
     }
 
     fn apply(&mut self, record: &Record<'_>, intake: &mut Intake, wall: Timestamp, mode: Mode) {
@@ -359,8 +360,10 @@ impl Owned {
         for held in std::mem::take(&mut self.held) {
             self.apply(&held.record(self.partition), intake, wall, Mode::Live);
         }
-        for input in self.inputs.ids().filter(|input| self.ended[usize::from(input.0)]) {
-            self.clock.reach_end(input);
+        for (input, ended) in self.inputs.ids().zip(&self.ended) {
+            if let Some(wall) = ended {
+                self.clock.reach_end(input, *wall);
+            }
         }
     }
 

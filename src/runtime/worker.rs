@@ -20,7 +20,7 @@ use crate::{
     drill::{self, Point, Rule},
     engine::{PAGES, PageId},
     log::{Fetched, InputId, Log, LogError, Output, Partition, Transaction},
-    model::{Model, Span},
+    model::Model,
     view::Phase,
 };
 
@@ -34,9 +34,6 @@ const WAIT_MAX: Duration = Duration::from_millis(50);
 const CHANGES_AT_ONCE: usize = 4096;
 /// Bytes of pages that one turn stores.
 const PAGE_BYTES_AT_ONCE: usize = 4 << 20;
-/// For how long the end of an input, once reached, is taken for its end: half of the grace, but at
-/// least and at most this.
-const SIGHT_LASTS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// One worker.
 pub struct Worker<L: Log, C: Clock> {
@@ -155,20 +152,20 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let wait = self.idle_time();
         // Read when the first record is there: the wait may be long, and a record is never recorded
         // after the wall clock that it is judged by.
-        let (mut times, mut group, mut taken) = (None, Vec::new(), 0);
+        let (mut wall, mut group, mut taken) = (None, Vec::new(), 0);
         let Self { log, partitions, intake, clock, settings, .. } = self;
-        let mut now = || *times.get_or_insert_with(|| (clock.monotonic(), clock.wall()));
+        let mut wall = || *wall.get_or_insert_with(|| clock.wall());
         let most = settings.commit_records_max.clamp(1, RECORDS_AT_ONCE as u64) as usize;
         log.poll(wait, most, &mut |fetched| match fetched {
             Fetched::Records(records) => {
                 taken += records.len();
                 if let Some(owned) = records.first().and_then(|first| partitions.get_mut(&first.partition)) {
-                    owned.take(records, intake, now());
+                    owned.take(records, intake, wall());
                 }
             }
             Fetched::AtEnd(input, partition) => {
                 if let Some(owned) = partitions.get_mut(&partition) {
-                    owned.reach_end(input, now().0);
+                    owned.reach_end(input, wall());
                 }
             }
             Fetched::Assigned(partitions) => group.push(Group::Assigned(partitions)),
@@ -178,24 +175,27 @@ impl<L: Log, C: Clock> Worker<L, C> {
         Ok(group)
     }
 
-    /// The wall clock would let timers fire past records that are in the log but not here yet: this
-    /// worker stood still, or the broker is slow to deliver. Before a timer fires on the word of an
-    /// end that was reached a while ago, asks whether it still is the end.
+    /// Records may be in the log that are not here yet: this worker stood still, or the broker is slow
+    /// to deliver. Before the clock goes on to a timer on the word of an end that was reached a while
+    /// ago, asks whether it still is the end.
     fn look_again(&mut self) -> Result<(), LogError> {
-        let (now, wall, grace) = (self.clock.monotonic(), self.clock.wall(), self.settings.grace);
-        let trusted_for = (Duration::from_millis(grace.millis() as u64) / 2).clamp(SIGHT_LASTS.0, SIGHT_LASTS.1);
-        let soon = (wall + Span::seconds(1)).back(grace);
+        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        let live = || self.partitions.values().filter(|owned| owned.phase == Phase::Live);
+        let mut unsure: Vec<_> = live().flat_map(|owned| owned.unsure(now, wall)).collect();
+        if unsure.is_empty() {
+            // There is time to ask for the others one by one.
+            unsure.extend(live().find_map(|owned| owned.unseen(wall)));
+        }
         let mut unclear = false;
-        for owned in self.partitions.values_mut().filter(|owned| owned.phase == Phase::Live) {
-            let due = owned.engine.next_deadline().is_some_and(|deadline| deadline <= soon);
-            for (input, partition, position) in owned.unsure(due, now.saturating_sub(trusted_for)) {
-                if position >= self.log.bounds(input, partition)?.end {
-                    owned.reach_end(input, now);
-                } else {
-                    // What lies between may be records on their way, or mere markers of
-                    // transactions, which nobody announces: reading again tells.
-                    unclear |= owned.doubt(input, now);
-                }
+        for (input, partition, position) in unsure {
+            let end = self.log.bounds(input, partition)?.end;
+            let Some(owned) = self.partitions.get_mut(&partition) else { continue };
+            if position >= end {
+                owned.reach_end(input, wall);
+            } else {
+                // What lies between may be records on their way, or mere markers of transactions,
+                // which nobody announces: reading again tells.
+                unclear |= owned.doubt(input, now);
             }
         }
         if unclear { self.seek() } else { Ok(()) }
