@@ -75,11 +75,13 @@ pub enum Rule {
     SilentCatchUp,
     /// Nothing is committed for partitions that were lost.
     HeedLostAssignment,
+    /// The clock goes no further than the ends of the inputs are in sight.
+    StopOutOfSight,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::DrainBeforeOffsets,
         Self::OffsetsWithTimers,
         Self::RestoreToTheEnd,
@@ -89,6 +91,7 @@ impl Rule {
         Self::SkipReflected,
         Self::SilentCatchUp,
         Self::HeedLostAssignment,
+        Self::StopOutOfSight,
     ];
 
     /// Its name in `TIDEMARK_DRILL_BREAK`.
@@ -103,6 +106,7 @@ impl Rule {
             Self::SkipReflected => "skip_reflected",
             Self::SilentCatchUp => "silent_catch_up",
             Self::HeedLostAssignment => "heed_lost_assignment",
+            Self::StopOutOfSight => "stop_out_of_sight",
         }
     }
 }

@@ -186,8 +186,9 @@ pub trait TableReader {
 pub trait Log {
     type Reader: TableReader;
 
-    /// Serves the group and delivers at most `max` records, waiting at most `wait` for the first.
-    /// Returns at once after an assignment or revocation was delivered.
+    /// Serves the group and delivers at most `max` records and ends, waiting at most `wait` for the
+    /// first; if there are fewer, nothing else was there. Returns at once after an assignment or
+    /// revocation was delivered.
     fn poll(&mut self, wait: Duration, max: usize, handle: &mut dyn FnMut(Fetched<'_>)) -> Result<(), LogError>;
 
     /// What the group has committed for every input of these partitions, in the given order and in

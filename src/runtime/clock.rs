@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    drill::{self, Rule},
     log::InputId,
     model::{Span, Timestamp},
 };
@@ -110,6 +111,7 @@ impl PartitionClock {
     /// stands.
     pub fn advance(&mut self, wall: Timestamp) -> Timestamp {
         let ends = self.inputs.iter().filter_map(|input| input.end_seen);
+        let ends = ends.filter(|_| !drill::breaks(Rule::StopOutOfSight));
         let in_sight = ends.map(|seen| (seen + self.sight_lasts()).back(self.grace));
         self.now = self.now.max(in_sight.fold(self.outlook(wall), Timestamp::min));
         self.now

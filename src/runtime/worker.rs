@@ -20,7 +20,7 @@ use crate::{
     drill::{self, Point, Rule},
     engine::{PAGES, PageId},
     log::{Fetched, InputId, Log, LogError, Output, Partition, Transaction},
-    model::Model,
+    model::{Model, Timestamp},
     view::Phase,
 };
 
@@ -57,6 +57,9 @@ pub struct Worker<L: Log, C: Clock> {
     sweep: Sweep,
     commits: u64,
     pacing: Pacing,
+    /// The wall clock at a moment after which the log had nothing more to deliver: whatever it delivers
+    /// next was found out later.
+    emptied: Timestamp,
 }
 
 /// Walks all pages of all partitions once per checkpoint interval.
@@ -77,7 +80,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         stop: Arc<AtomicBool>,
     ) -> Self {
         let intake = Intake::new(model.clone(), &settings);
-        let now = clock.monotonic();
+        let (now, emptied) = (clock.monotonic(), clock.wall());
         Self {
             log,
             clock,
@@ -95,6 +98,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             sweep: Sweep { next: 0, began: now },
             commits: 0,
             pacing: Pacing::new(now),
+            emptied,
         }
     }
 
@@ -149,11 +153,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
     }
 
     fn fetch(&mut self) -> Result<Vec<Group>, LogError> {
-        let wait = self.idle_time();
+        let (wait, began) = (self.idle_time(), self.clock.wall());
         // Read when the first record is there: the wait may be long, and a record is never recorded
         // after the wall clock that it is judged by.
-        let (mut wall, mut group, mut taken) = (None, Vec::new(), 0);
-        let Self { log, partitions, intake, clock, settings, .. } = self;
+        let (mut wall, mut group, mut taken, mut ends) = (None, Vec::new(), 0, 0);
+        let Self { log, partitions, intake, clock, settings, emptied, .. } = self;
         let mut wall = || *wall.get_or_insert_with(|| clock.wall());
         let most = settings.commit_records_max.clamp(1, RECORDS_AT_ONCE as u64) as usize;
         log.poll(wait, most, &mut |fetched| match fetched {
@@ -164,13 +168,18 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 }
             }
             Fetched::AtEnd(input, partition) => {
+                ends += 1;
+                // It may have waited here, while this worker stood still and more came into the log.
                 if let Some(owned) = partitions.get_mut(&partition) {
-                    owned.reach_end(input, wall());
+                    owned.reach_end(input, *emptied);
                 }
             }
             Fetched::Assigned(partitions) => group.push(Group::Assigned(partitions)),
             Fetched::Revoked { lost } => group.push(Group::Revoked { lost }),
         })?;
+        if taken + ends < most && group.is_empty() {
+            self.emptied = began;
+        }
         self.pacing.took(taken, most);
         Ok(group)
     }

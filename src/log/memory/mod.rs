@@ -157,6 +157,7 @@ impl Cluster {
             positions: BTreeMap::new(),
             paused: BTreeSet::new(),
             ended: BTreeSet::new(),
+            ends: Vec::new(),
             watch,
         }
     }
@@ -181,8 +182,11 @@ pub struct MemoryLog {
     epoch: Option<u32>,
     positions: BTreeMap<(InputId, Partition), Offset>,
     paused: BTreeSet<(InputId, Partition)>,
-    /// Inputs whose end was reported since their last record.
+    /// Inputs whose end was found since their last record.
     ended: BTreeSet<(InputId, Partition)>,
+    /// Ends that are still to be reported: a client finds them out by itself, and may be asked for them
+    /// long after.
+    ends: Vec<(InputId, Partition)>,
     watch: Watch,
 }
 
@@ -231,6 +235,12 @@ impl Log for MemoryLog {
             });
             return Ok(());
         }
+        if !self.ends.is_empty() {
+            for (input, partition) in std::mem::take(&mut self.ends) {
+                handle(Fetched::AtEnd(input, partition));
+            }
+            return Ok(());
+        }
         let mut left = max;
         for (place, position) in self.positions.clone() {
             if self.paused.contains(&place) {
@@ -247,7 +257,7 @@ impl Log for MemoryLog {
                 self.ended.remove(&place);
             }
             if left > 0 && self.ended.insert(place) {
-                handle(Fetched::AtEnd(place.0, place.1));
+                self.ends.push(place);
             }
         }
         Ok(())
@@ -270,6 +280,7 @@ impl Log for MemoryLog {
         self.positions = at.iter().map(|&(input, partition, offset)| ((input, partition), offset)).collect();
         self.paused = self.positions.keys().copied().collect();
         self.ended.clear();
+        self.ends.clear();
         Ok(())
     }
 

@@ -31,10 +31,13 @@ const SEEDS_TO_NOTICE: u64 = 400;
 /// Lives through the history of a seed, then checks what became of it.
 fn history(seed: u64) -> Result<(), String> {
     let mut world = World::new(seed);
-    let mut outcome = world.live();
-    if seed.is_multiple_of(4) {
-        outcome = outcome.and_then(|()| world.fall_twice());
-    }
+    let outcome = world.live();
+    let outcome = outcome.and_then(|()| match seed % 4 {
+        0 => world.fall_twice(),
+        1 => world.oversleep(),
+        2 => world.stall_over_a_fall(),
+        _ => Ok(()),
+    });
     let outcome = outcome.and_then(|()| world.heal()).and_then(|()| world.check());
     let again = format!("TIDEMARK_SEED={seed} cargo test --lib disturbed");
     outcome.map_err(|problem| format!("{}\nseed {seed}: {problem}\nsee it again: {again}", world.trace()))

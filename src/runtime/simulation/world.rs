@@ -163,7 +163,7 @@ impl World {
     /// have taken over and published the same falls.
     pub fn fall_twice(&mut self) -> Result<(), String> {
         self.end_trouble();
-        (0..PARTITIONS).for_each(|partition| self.append(Partition(partition), &format!("falls-{partition}"), "demo"));
+        self.append_to_all("falls", "demo");
         self.work_off("the input is worked off", |world| Ok(world.is_worked_off()))?;
         self.cluster.inject(Fault { at: Step::Drain, what: What::Stop { millis: 90_000 } });
         self.pass(0, 8 * 3_600_000);
@@ -175,15 +175,58 @@ impl World {
         Ok(())
     }
 
-    /// Trouble ends; what is left to do is done, everything fades below every mark, and a fresh event
-    /// gets through.
-    pub fn heal(&mut self) -> Result<(), String> {
+    /// A worker has just got to the end of its input, and sleeps over an event that puts off a fall, and
+    /// over the time of that fall.
+    pub fn oversleep(&mut self) -> Result<(), String> {
         self.end_trouble();
+        self.fade()?;
+        self.append_to_all("falls", "demo");
+        self.work_off("the input is worked off", |world| Ok(world.is_worked_off()))?;
+        let owned = self.workers.iter().flat_map(|running| running.worker.partitions());
+        let fall = owned.filter_map(|owned| owned.engine.next_deadline()).min().ok_or("nothing falls")?;
+        self.pass(0, fall.millis() - 20_000 - self.wall().millis());
+        self.append_to_all("other", "visit");
+        self.turn_all()?;
+        self.pass(0, 10_000);
+        self.append_to_all("falls", "visit");
+        self.pass(0, 25_000);
+        self.rest()
+    }
+
+    /// Nothing is delivered while an event makes a fall possible and another one puts it off, until after
+    /// the time of that fall.
+    pub fn stall_over_a_fall(&mut self) -> Result<(), String> {
+        self.end_trouble();
+        self.fade()?;
+        (0..PARTITIONS).for_each(|partition| self.cluster.stall(EVENTS, Partition(partition), 10_000));
+        self.append_to_all("falls", "demo");
+        self.pass(0, 8 * 3_600_000);
+        self.append_to_all("falls", "visit");
+        self.pass(0, 2 * 3_600_000);
+        self.rest()
+    }
+
+    fn append_to_all(&mut self, account: &str, kind: &str) {
+        (0..PARTITIONS).for_each(|at| self.append(Partition(at), &format!("{account}-{at}"), kind));
+    }
+
+    /// What is left to do is done, and everything fades below every mark.
+    fn fade(&mut self) -> Result<(), String> {
         self.work_off("the input is worked off", |world| Ok(world.is_worked_off()))?;
         for _ in 0..3 {
             self.pass(0, 30 * 86_400_000);
             self.rest()?;
         }
+        Ok(())
+    }
+
+    /// Trouble ends; what is left to do is done, everything fades below every mark, and a fresh event
+    /// gets through.
+    pub fn heal(&mut self) -> Result<(), String> {
+        self.end_trouble();
+        self.fade()?;
+        // A forgotten account does not know the ids that it has had.
+        self.events += 1;
         for partition in 0..PARTITIONS {
             // One that is new, and one that is long forgotten.
             self.append(Partition(partition), &format!("fresh-{partition}"), "demo");
