@@ -236,9 +236,12 @@ fn outputs_and_progress_become_visible_together() {
         ..output(OutputTopic::DeadLetters, "rubbish")
     };
     let tombstone = Output { value: None, ..output(OutputTopic::Standings, "") };
-    let outputs = vec![output(OutputTopic::TierChanges, "up"), with_headers, tombstone];
+    let pages = ["one page", "another"].map(|page| output(OutputTopic::State, page));
+    let outputs = [output(OutputTopic::TierChanges, "up"), with_headers, tombstone].into_iter().chain(pages).collect();
+    assert_eq!(member.log.state_end(Partition(0)), Offset(0));
     member.log.commit(Transaction { outputs, progress: vec![progress(3, "replay_from=1")] }).unwrap();
 
+    assert_eq!(member.log.state_end(Partition(0)), Offset(2));
     assert_eq!(group.committed_values(&group.names.tier_changes), ["up"]);
     let dead = topics::read(group.broker, &group.names.dead_letters, Isolation::Committed);
     assert_eq!((dead[0].key.as_deref(), dead[0].header("reason")), (None, Some("malformed")));
@@ -471,7 +474,7 @@ fn tables_wait_for_transactions_that_are_still_open() {
     open.flush();
 
     let mut member = group.connect("one");
-    let mut tables = member.log.tables(Partition(0)).unwrap();
+    let mut tables = member.log.tables(Partition(0), Offset(0)).unwrap();
     // After the end that was there when it was opened.
     plain.send(state, &text_record("9", "later"));
     plain.flush();
@@ -512,14 +515,20 @@ fn tables_begin_where_their_logs_do() {
     topics::delete_before(group.broker, &group.names.standings, 0, 1);
 
     let mut member = group.connect("one");
-    let mut tables = member.log.tables(Partition(0)).unwrap();
-    let mut rows = Vec::new();
-    wait_until("the tables", LIMIT, || {
-        let (outcome, fresh) = read_rows(&mut tables);
-        rows.extend(fresh);
-        (outcome == Restoring::Done).then_some(())
-    });
-    assert_eq!(rows, [row(Table::State, "1", Some("3")), row(Table::State, "1", Some("4"))]);
+    let mut read_from = |offset| {
+        let mut tables = member.log.tables(Partition(0), Offset(offset)).unwrap();
+        let mut rows = Vec::new();
+        wait_until("the tables", LIMIT, || {
+            let (outcome, fresh) = read_rows(&mut tables);
+            rows.extend(fresh);
+            (outcome == Restoring::Done).then_some(())
+        });
+        rows
+    };
+    assert_eq!(read_from(0), [row(Table::State, "1", Some("3")), row(Table::State, "1", Some("4"))]);
+    assert_eq!(read_from(4), [row(Table::State, "1", Some("4"))]);
+    assert_eq!(read_from(5), []);
+    assert_eq!(read_from(99), [], "beyond the end, as after the topic was created anew");
     member.log.close();
 }
 
@@ -532,7 +541,7 @@ fn row(table: Table, key: &str, value: Option<&str>) -> Row {
 fn read_rows(tables: &mut impl TableReader) -> (Restoring, Vec<Row>) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let mut rows = Vec::new();
-    let outcome = tables.read(SLICE, &mut |table, key, value| rows.push((table, text(key), value.map(text))));
+    let outcome = tables.read(SLICE, &mut |row| rows.push((row.table, text(row.key), row.value.map(text))));
     (outcome.unwrap(), rows)
 }
 

@@ -171,14 +171,24 @@ pub enum Restoring {
     Done,
 }
 
-/// Takes a record of a table: its key, and its value unless it is a tombstone.
-pub type TakeRow<'a> = dyn FnMut(Table, &[u8], Option<&[u8]>) + 'a;
+/// A record of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    pub table: Table,
+    pub offset: Offset,
+    pub key: &'a [u8],
+    /// Nothing is a tombstone.
+    pub value: Option<&'a [u8]>,
+}
 
-/// Reads one partition's tables from their start to the end that they had when it was opened.
+/// Takes a record of a table.
+pub type TakeRow<'a> = dyn FnMut(Row<'_>) + 'a;
+
+/// Reads one partition's tables to the end that they had when it was opened.
 /// The end is the read-uncommitted one, and reading waits until every transaction below it is
 /// decided: a commit is acknowledged before its markers land.
 pub trait TableReader {
-    /// Delivers what is there, waiting at most `wait`; the value is nothing for a tombstone.
+    /// Delivers what is there, waiting at most `wait`.
     fn read(&mut self, wait: Duration, handle: &mut TakeRow<'_>) -> Result<Restoring, LogError>;
 }
 
@@ -211,8 +221,13 @@ pub trait Log {
     /// Lets delivery go on after [`Self::pause`] or [`Self::start`].
     fn resume(&mut self, inputs: &[(InputId, Partition)]) -> Result<(), LogError>;
 
-    /// Opens the tables of one partition for restore.
-    fn tables(&mut self, partition: Partition) -> Result<Self::Reader, LogError>;
+    /// Opens the tables of one partition for restore: the state from this offset on, or from its start if
+    /// that is later; the standings from their start.
+    fn tables(&mut self, partition: Partition, state_from: Offset) -> Result<Self::Reader, LogError>;
+
+    /// An offset that no page of the partition lies below which is written from now on, as far as is
+    /// known: from what was written last, or since the tables were opened.
+    fn state_end(&self, partition: Partition) -> Offset;
 
     /// Writes and commits; on success all of it is in the log, on failure the caller does not know
     /// and restores. A producer whose transaction had an indefinite outcome is replaced before the

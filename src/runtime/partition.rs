@@ -63,6 +63,8 @@ pub struct Owned {
     /// Per page, the positions that its stored copy reflects; needed until the partition is live.
     stored_at: Vec<Option<Positions>>,
     dirty_since: Vec<Option<Positions>>,
+    /// Per page, an offset of the state topic that its stored copy does not lie below.
+    stored_from: Vec<Option<Offset>>,
     /// Parts that a page was last stored in; 0 if it never was.
     parts: Vec<u16>,
     /// Attributes are read again from the start, whatever the pages reflect.
@@ -98,6 +100,13 @@ pub struct Start {
     pub metadata: Vec<String>,
 }
 
+impl Start {
+    /// Where reading the state topic starts.
+    pub fn state_from(&self) -> Offset {
+        self.checkpoint.as_ref().map_or(Offset(0), Checkpoint::state_from)
+    }
+}
+
 impl Owned {
     /// A partition whose tables are still to be read.
     pub fn new(partition: Partition, model: Arc<Model>, grace: Span, inputs: Inputs, start: Start) -> Self {
@@ -123,6 +132,7 @@ impl Owned {
             held: Vec::new(),
             stored_at: vec![None; PAGES],
             dirty_since: vec![None; PAGES],
+            stored_from: vec![None; PAGES],
             parts: vec![0; PAGES],
             rereads_attributes: false,
             stale: Vec::new(),
@@ -284,6 +294,12 @@ impl Owned {
         }
     }
 
+    /// What follows of the page is its stored copy, which begins at this offset of the state topic.
+    pub fn begin_page(&mut self, page: PageId, offset: Offset) {
+        self.engine.clear_page(page);
+        self.stored_from[usize::from(page.0)] = Some(offset);
+    }
+
     /// Notes the positions that a stored page reflects, and the parts that it came in.
     pub fn restored(&mut self, page: PageId, positions: Positions, parts: u16, stale: bool) {
         self.stored_at[usize::from(page.0)] = Some(positions);
@@ -393,8 +409,9 @@ impl Owned {
         !self.stale.is_empty()
     }
 
-    /// Stores a page if something in it changed; returns the records for the state topic.
-    pub fn sweep(&mut self, page: PageId, limit: usize) -> Vec<Output> {
+    /// Stores a page if something in it changed; returns the records for the state topic, which ends at
+    /// `state_end` or further on.
+    pub fn sweep(&mut self, page: PageId, limit: usize, state_end: Offset) -> Vec<Output> {
         let now = self.clock.now();
         if !self.engine.sweep(page, now, &mut self.step) {
             return Vec::new();
@@ -411,6 +428,7 @@ impl Owned {
         let records = parts.chain(gone).collect();
         self.engine.stored(page);
         self.dirty_since[usize::from(page.0)] = None;
+        self.stored_from[usize::from(page.0)] = Some(state_end);
         self.moved = true;
         records
     }
@@ -437,13 +455,14 @@ impl Owned {
     /// Progress of all inputs, to be committed under the name `commit`, with topics of so many
     /// partitions.
     pub fn progress(&mut self, commit: &str, partitions: i32) -> Vec<Progress> {
-        let pages = self.stored_pages();
+        let (pages, state_from) = (self.stored_pages(), self.state_from());
         let progress: Vec<Progress> = self
             .inputs
             .ids()
             .map(|input| {
                 let from = self.replay_from(input);
-                let checkpoint = Checkpoint::new(from, pages, partitions, self.judged_under.clone(), commit.to_owned());
+                let checkpoint =
+                    Checkpoint::new(from, state_from, pages, partitions, self.judged_under.clone(), commit.to_owned());
                 let offset = self.position(input);
                 Progress { input, partition: self.partition, offset, metadata: checkpoint.encode() }
             })
@@ -457,6 +476,11 @@ impl Owned {
         let at = usize::from(input.0);
         let touched = self.dirty_since.iter().flatten().map(|positions| positions[at]);
         touched.min().unwrap_or(self.positions[at]).min(self.positions[at])
+    }
+
+    /// The oldest offset of the state topic at which a page's stored copy may lie.
+    fn state_from(&self) -> Offset {
+        self.stored_from.iter().flatten().min().copied().unwrap_or(Offset(0))
     }
 
     /// Positions last committed, in the order of the inputs.

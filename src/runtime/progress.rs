@@ -14,6 +14,10 @@ pub struct Checkpoint {
     /// The oldest position at which a page that was not stored since was first touched: re-reading
     /// the input from here rebuilds what the pages lack.
     from: i64,
+    /// The last stored copy of no page lies below this offset of the state topic: a restore needs nothing
+    /// that is older, however long ago the broker has compacted it.
+    #[serde(default)]
+    state: i64,
     /// How many pages of the partition have ever been stored. Fewer found means lost state.
     pub pages: u16,
     /// How many partitions every topic has: another number would send accounts elsewhere.
@@ -26,13 +30,25 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// A checkpoint of this format.
-    pub fn new(replay_from: Offset, pages: u16, partitions: i32, model: String, commit: String) -> Self {
-        Self { v: VERSION, from: replay_from.0, pages, partitions, model, commit }
+    pub fn new(
+        replay_from: Offset,
+        state_from: Offset,
+        pages: u16,
+        partitions: i32,
+        model: String,
+        commit: String,
+    ) -> Self {
+        Self { v: VERSION, from: replay_from.0, state: state_from.0, pages, partitions, model, commit }
     }
 
     /// Where re-reading starts.
     pub fn replay_from(&self) -> Offset {
         Offset(self.from)
+    }
+
+    /// Where reading the state topic starts.
+    pub fn state_from(&self) -> Offset {
+        Offset(self.state)
     }
 
     /// The metadata text.
@@ -57,7 +73,8 @@ mod tests {
 
     #[test]
     fn metadata_comes_back_and_stays_small() {
-        let checkpoint = Checkpoint::new(Offset(123), 1024, 64, "0123456789abcdef".into(), "f3c0ffee-99".into());
+        let (input, state) = (Offset(123_456_789_012), Offset(1_234_567_890));
+        let checkpoint = Checkpoint::new(input, state, 1024, 64, "0123456789abcdef".into(), "f3c0ffee-99".into());
         let text = checkpoint.encode();
         assert_eq!(Checkpoint::decode(&text), Ok(checkpoint));
         assert!(text.len() < 200, "{text}");

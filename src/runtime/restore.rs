@@ -1,5 +1,6 @@
-//! Bringing a partition back: pages and standings from their topics, then the input from where the
-//! oldest unsaved page was first touched. One code path for start, rebalance and failed commits.
+//! Bringing a partition back: pages from where the oldest last copy of one lies, and standings, from their
+//! topics, then the input from where the oldest unsaved page was first touched. One code path for start,
+//! rebalance and failed commits.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +12,7 @@ use super::{
 use crate::{
     drill::{self, Point},
     engine::{Remap, Schema},
-    log::{Committed, InputId, InputKind, Log, LogError, Offset, Partition, Restoring, Table, TableReader},
+    log::{Committed, InputId, InputKind, Log, LogError, Offset, Partition, Restoring, Row, Table, TableReader},
     model::Standing,
     settings::StartFrom,
     wire::{
@@ -163,12 +164,12 @@ impl<R: TableReader> Restore<R> {
     pub fn advance(&mut self, owned: &mut Owned, wait: Duration) -> Result<bool, LogError> {
         let Self { reader, first_start, remaps, standings, records, .. } = self;
         let mut fault = None;
-        let restoring = reader.read(wait, &mut |table, key, value| {
+        let restoring = reader.read(wait, &mut |row| {
             *records += 1;
             drill::reach(Point::MidRestore);
-            let taken = match table {
-                Table::State => take_page(owned, *first_start, remaps, key, value),
-                Table::Standings => take_standing(owned.partition, standings, key, value),
+            let taken = match row.table {
+                Table::State => take_page(owned, *first_start, remaps, row),
+                Table::Standings => take_standing(owned.partition, standings, row),
             };
             if let Err(error) = taken {
                 fault.get_or_insert(error);
@@ -241,23 +242,23 @@ fn take_page(
     owned: &mut Owned,
     first_start: bool,
     remaps: &mut Vec<Arc<Remap>>,
-    key: &[u8],
-    value: Option<&[u8]>,
+    Row { offset, key, value, .. }: Row<'_>,
 ) -> Result<(), LogError> {
     // A tombstone ends a part that a smaller page no longer has.
     let Some(bytes) = value else { return Ok(()) };
+    let partition = owned.partition.0;
     let refuse = |error: &dyn std::fmt::Display| {
         let key = String::from_utf8_lossy(key);
-        LogError::Refused(format!("state topic, partition {}, key {key}: {error}", owned.partition.0))
+        LogError::Refused(format!("state topic, partition {partition}, key {key}: {error}"))
     };
     let mut part = page::decode(bytes).map_err(|error| refuse(&error))?;
     let header = part.header.clone();
-    if header.partition != owned.partition.0 {
+    if header.partition != partition {
         return Err(refuse(&format!("it holds the accounts of partition {}", header.partition)));
     }
     let positions = positions_of(&header, owned, first_start).map_err(|error| refuse(&error))?;
     if header.part == 0 {
-        owned.engine.clear_page(header.page);
+        owned.begin_page(header.page, offset);
     } else if !owned.holds_page_at(header.page, &positions) {
         // Left over from an earlier, larger write of the page.
         return Ok(());
@@ -320,8 +321,7 @@ fn remap_for(schema: &Schema, remaps: &mut Vec<Arc<Remap>>, owned: &Owned) -> Re
 fn take_standing(
     partition: Partition,
     standings: &mut HashMap<Arc<str>, Standing>,
-    key: &[u8],
-    value: Option<&[u8]>,
+    Row { key, value, .. }: Row<'_>,
 ) -> Result<(), LogError> {
     let refuse = |error: &dyn std::fmt::Display| {
         let key = String::from_utf8_lossy(key);
@@ -363,7 +363,8 @@ mod tests {
         let nowhere: Positions = vec![Offset(0), Offset(0)].into();
         let start = Start { from: nowhere.clone(), committed: nowhere, checkpoint: None, metadata: Vec::new() };
         let mut owned = Owned::new(Partition(3), model(), GRACE, inputs(), start);
-        take_page(&mut owned, false, &mut Vec::new(), b"9", Some(bytes)).map_err(|error| error.to_string())
+        let row = Row { table: Table::State, offset: Offset(0), key: b"9", value: Some(bytes) };
+        take_page(&mut owned, false, &mut Vec::new(), row).map_err(|error| error.to_string())
     }
 
     #[test]

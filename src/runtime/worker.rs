@@ -284,7 +284,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             self.sweep.next += 1;
             drill::reach(Point::MidSweep);
             for owned in self.partitions.values_mut().filter(|owned| owned.phase == Phase::Live) {
-                let records = owned.sweep(page, self.settings.page_bytes_max);
+                let state_end = self.log.state_end(owned.partition);
+                let records = owned.sweep(page, self.settings.page_bytes_max, state_end);
                 bytes += records.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).sum::<usize>();
                 if !records.is_empty() {
                     self.pages.entry(owned.partition).or_default().extend(records);

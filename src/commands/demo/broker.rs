@@ -245,11 +245,9 @@ mod tests {
         let partition = Partition(partition_of("acme.example"));
         let bounds = log.bounds(InputId(0), partition).unwrap();
         assert_eq!((bounds.start.0, bounds.end.0), (0, 1));
-        let mut tables = log.tables(partition).unwrap();
+        let mut tables = log.tables(partition, crate::log::Offset(0)).unwrap();
         let deadline = Instant::now() + PATIENCE;
-        while tables.read(Duration::from_millis(50), &mut |_, _, _| panic!("there is no state")).unwrap()
-            != Restoring::Done
-        {
+        while tables.read(Duration::from_millis(50), &mut |_| panic!("there is no state")).unwrap() != Restoring::Done {
             assert!(Instant::now() < deadline, "the empty tables have no end");
         }
 

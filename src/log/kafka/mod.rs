@@ -95,11 +95,17 @@ impl Log for KafkaLog {
         self.member.resume(inputs)
     }
 
-    fn tables(&mut self, partition: Partition) -> Result<KafkaTables, LogError> {
-        let topics = &self.config.topics;
-        let extent = |table| Ok((table, self.member.extent(topics.table(table), partition)?));
-        let extents = [extent(Table::State)?, extent(Table::Standings)?];
+    fn tables(&mut self, partition: Partition, state_from: Offset) -> Result<KafkaTables, LogError> {
+        let extent = |table| self.member.extent(self.config.topics.table(table), partition);
+        let (state, standings) = (extent(Table::State)?, extent(Table::Standings)?);
+        self.writer.note_state_end(partition, state.end);
+        let state = state_from.clamp(state.start, state.end)..state.end;
+        let extents = [(Table::State, state), (Table::Standings, standings)];
         KafkaTables::open(&self.config, self.worker, partition, extents).map_err(|error| refused(&error))
+    }
+
+    fn state_end(&self, partition: Partition) -> Offset {
+        self.writer.state_end(partition)
     }
 
     fn commit(&mut self, transaction: Transaction) -> Result<(), LogError> {

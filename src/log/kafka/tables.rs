@@ -19,7 +19,7 @@ use super::{
     member::PolledConsumer,
     native::{Callbacks, Kind, Polled},
 };
-use crate::log::{LogError, Offset, Partition, Restoring, Table, TableReader, TakeRow};
+use crate::log::{LogError, Offset, Partition, Restoring, Row, Table, TableReader, TakeRow};
 
 /// Records delivered by one call at most, so that the caller serves its group in between.
 const RECORDS_MAX: usize = 10_000;
@@ -57,7 +57,7 @@ struct Pending {
 }
 
 impl KafkaTables {
-    /// Starts to read; the extents are the true ones of the logs.
+    /// Starts to read these extents, whose ends are the true ones of the logs.
     pub(super) fn open(
         config: &KafkaConfig,
         worker: usize,
@@ -143,7 +143,8 @@ impl TableReader for KafkaTables {
                 Kind::Record(message) => {
                     let topic = message.topic();
                     if let Some(one) = rest.pending.iter().find(|one| *one.topic == *topic) {
-                        handle(one.table, message.key().unwrap_or_default(), message.value());
+                        let (key, value) = (message.key().unwrap_or_default(), message.value());
+                        handle(Row { table: one.table, offset: Offset(message.offset()), key, value });
                     }
                     delivered += 1;
                     rest.reached(topic, message.offset() + 1);

@@ -1,6 +1,7 @@
 //! The transactional producer of one worker: outputs and progress, together or not at all.
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     sync::Arc,
     thread,
@@ -23,7 +24,7 @@ use super::{
     native::{Callbacks, Kind, Message, Polled},
 };
 use crate::log::{
-    LogError, Output, Progress, Transaction,
+    LogError, Offset, Output, OutputTopic, Partition, Progress, Transaction,
     protocol::{self, Attempt, Failure, Remedy},
 };
 
@@ -48,11 +49,15 @@ pub(super) struct Writer {
     producer: Option<PolledProducer>,
     /// How often in a row, and when last, another producer of the same name was met.
     rival_met: Option<(usize, Instant)>,
+    state_ends: StateEnds,
 }
+
+/// Where the state topic ended at least, per partition.
+type StateEnds = BTreeMap<Partition, Offset>;
 
 impl Writer {
     pub(super) fn new(config: Arc<KafkaConfig>, worker: usize) -> Self {
-        Self { config, worker, producer: None, rival_met: None }
+        Self { config, worker, producer: None, rival_met: None, state_ends: StateEnds::new() }
     }
 
     /// Has a producer ready. Ends what an earlier one of the same name left open.
@@ -109,7 +114,8 @@ impl Writer {
             return Err(LogError::Passing("the producer has failed since the last commit; it is replaced".into()));
         };
         let began = Instant::now();
-        let ended = protocol::carry_out(&mut KafkaAttempt::new(producer, &self.config, member), transaction);
+        let mut attempt = KafkaAttempt::new(producer, &self.config, member, &mut self.state_ends);
+        let ended = protocol::carry_out(&mut attempt, transaction);
         // The broker gives up on transactions too, and then fences them alike, but not so early.
         let met_rival = is_fenced(producer) && began.elapsed() < TRANSACTION_TIMEOUT;
         if !ended.producer_kept {
@@ -119,6 +125,16 @@ impl Writer {
             self.check_rival()?;
         }
         ended.outcome
+    }
+
+    /// The partition's state topic is known to end there, or further on.
+    pub(super) fn note_state_end(&mut self, partition: Partition, end: Offset) {
+        self.state_ends.insert(partition, end);
+    }
+
+    /// Where the partition's state topic ends, or a little before that.
+    pub(super) fn state_end(&self, partition: Partition) -> Offset {
+        self.state_ends.get(&partition).copied().unwrap_or(Offset(0))
     }
 
     /// Another producer has taken the name. Once may be a restart that overlaps with the process that
@@ -165,6 +181,7 @@ struct KafkaAttempt<'a> {
     /// A request was repeated, by us or, over a new connection, by the library itself: its first copy
     /// may still arrive at the broker, and end or alter the next transaction of this producer.
     in_doubt: bool,
+    state_ends: &'a mut StateEnds,
 }
 
 impl Attempt for KafkaAttempt<'_> {
@@ -253,7 +270,12 @@ impl Attempt for KafkaAttempt<'_> {
 }
 
 impl<'a> KafkaAttempt<'a> {
-    fn new(producer: &'a PolledProducer, config: &'a KafkaConfig, member: &'a Member) -> Self {
+    fn new(
+        producer: &'a PolledProducer,
+        config: &'a KafkaConfig,
+        member: &'a Member,
+        state_ends: &'a mut StateEnds,
+    ) -> Self {
         Self {
             producer,
             member,
@@ -262,6 +284,7 @@ impl<'a> KafkaAttempt<'a> {
             deadline: Instant::now() + COMMIT_WITHIN,
             undelivered: None,
             in_doubt: false,
+            state_ends,
         }
     }
 
@@ -304,9 +327,7 @@ impl<'a> KafkaAttempt<'a> {
             Kind::ConnectionLost => self.in_doubt = true,
             Kind::Delivered(reports) => {
                 for report in reports {
-                    if let Some(code) = report.error() {
-                        self.undelivered.get_or_insert_with(|| undelivered(&report, code));
-                    }
+                    self.take_report(&report);
                 }
             }
             Kind::Fault(fault) if fault.fatal => {
@@ -317,6 +338,15 @@ impl<'a> KafkaAttempt<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn take_report(&mut self, report: &Message<'_>) {
+        if let Some(code) = report.error() {
+            self.undelivered.get_or_insert_with(|| undelivered(report, code));
+        } else if report.offset() >= 0 && *report.topic() == **self.topics.output(OutputTopic::State) {
+            // A record that was delivered before its repetition has no offset.
+            self.state_ends.insert(Partition(report.partition()), Offset(report.offset() + 1));
+        }
     }
 
     fn too_large(&self, output: &Output) -> Failure {

@@ -15,7 +15,7 @@ use self::{
     transactions::{Entry, Place, Transactions},
 };
 use super::{
-    Committed, Fetched, InputId, Inputs, Log, LogError, Offset, Output, OutputTopic, Partition, Record, Restoring,
+    Committed, Fetched, InputId, Inputs, Log, LogError, Offset, Output, OutputTopic, Partition, Record, Restoring, Row,
     Table, TableReader, TakeRow, Transaction, protocol,
 };
 use crate::{
@@ -301,7 +301,7 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn tables(&mut self, partition: Partition) -> Result<MemoryTables, LogError> {
+    fn tables(&mut self, partition: Partition, state_from: Offset) -> Result<MemoryTables, LogError> {
         let contents = self.cluster.contents();
         let pending = [(Table::State, OutputTopic::State), (Table::Standings, OutputTopic::Standings)];
         let pending = pending.map(|(table, topic)| {
@@ -311,9 +311,15 @@ impl Log for MemoryLog {
             } else {
                 contents.transactions.end(place)
             };
-            Pending { table, place, next: 0, end }
+            let next = if table == Table::State { end.min(state_from.0 as usize) } else { 0 };
+            Pending { table, place, next, end }
         });
         Ok(MemoryTables { cluster: self.cluster.clone(), pending: pending.into() })
+    }
+
+    fn state_end(&self, partition: Partition) -> Offset {
+        let place = Place { topic: OutputTopic::State, partition };
+        Offset(self.cluster.contents().transactions.end(place) as i64)
     }
 
     fn commit(&mut self, transaction: Transaction) -> Result<(), LogError> {
@@ -368,7 +374,8 @@ impl TableReader for MemoryTables {
             while left > 0 && *next < *end {
                 match contents.transactions.read(*place, *next) {
                     Entry::Committed(output) => {
-                        handle(*table, output.key.as_deref().unwrap_or_default(), output.value.as_deref());
+                        let (key, value) = (output.key.as_deref().unwrap_or_default(), output.value.as_deref());
+                        handle(Row { table: *table, offset: Offset(*next as i64), key, value });
                         left -= 1;
                     }
                     Entry::Aborted => {}

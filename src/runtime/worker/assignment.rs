@@ -159,7 +159,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let restore = match &mut taken.restore {
             Some(restore) => restore,
             none => {
-                let reader = self.log.tables(taken.partition)?;
+                let reader = self.log.tables(taken.partition, taken.start.state_from())?;
                 none.insert(Restore::new(reader, taken.start.checkpoint.is_none(), self.clock.monotonic()))
             }
         };
