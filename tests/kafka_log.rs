@@ -440,6 +440,40 @@ fn paused_partitions_go_on_where_they_stopped() {
 }
 
 #[test]
+fn an_input_holds_more_while_something_is_undecided_and_not_for_its_markers() {
+    let Some(group) = Group::new("more", 1) else { return };
+    let events = &group.names.events[0];
+    let writer = Writer::transactional(group.broker, events);
+    let send = |value: &str| {
+        writer.begin();
+        writer.send(events, &text_record("k", value));
+        writer.flush();
+    };
+    send("first");
+    writer.commit();
+    let mut member = group.connect("one");
+    let partitions = member.take_up();
+    assert_eq!(member.offsets_until_end(), [0]);
+    let holds_more = |member: &mut Member| member.log.holds_more(EVENTS, Partition(0)).unwrap();
+    assert!(!holds_more(&mut member), "a marker lies between the record and the end");
+
+    send("second");
+    assert!(holds_more(&mut member), "the second record is undecided");
+    writer.commit();
+    assert_eq!(member.offsets_until_end(), [2]);
+    assert!(!holds_more(&mut member));
+
+    send("third");
+    writer.abort();
+    assert!(holds_more(&mut member), "nobody has told the member that the third is void");
+    member.start_at(&partitions, 3);
+    member.resume(&partitions);
+    assert!(member.offsets_until_end().is_empty());
+    assert!(!holds_more(&mut member));
+    member.log.close();
+}
+
+#[test]
 fn an_offset_that_the_log_does_not_have_is_refused_by_name() {
     let Some(group) = Group::new("range", 1) else { return };
     group.fill_events(3);

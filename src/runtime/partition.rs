@@ -148,6 +148,10 @@ impl Owned {
         start.metadata == self.signature && start.committed == self.positions
     }
 
+    fn places(&self) -> impl Iterator<Item = (InputId, Partition)> {
+        self.inputs.ids().map(|input| (input, self.partition))
+    }
+
     /// The next offset of every input.
     pub fn positions(&self) -> impl Iterator<Item = (InputId, Partition, Offset)> + '_ {
         self.inputs.ids().map(|input| (input, self.partition, self.positions[usize::from(input.0)]))
@@ -198,9 +202,9 @@ impl Owned {
         }
     }
 
-    /// Inputs, with their positions, that must be asked for their end: they are known to hold more, or
-    /// the clock stands still before a timer that is due because their end is out of sight.
-    pub fn unsure(&self, now: Duration, wall: Timestamp) -> Vec<(InputId, Partition, Offset)> {
+    /// Inputs that must be asked for their end: they are known to hold more, or the clock stands still
+    /// before a timer that is due because their end is out of sight.
+    pub fn unsure(&self, now: Duration, wall: Timestamp) -> Vec<(InputId, Partition)> {
         let outlook = self.clock.outlook(wall + ASKED_AHEAD);
         let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= outlook);
         let lasts = self.clock.sight_lasts();
@@ -208,13 +212,13 @@ impl Owned {
             Some(since) => now.saturating_sub(since) > Duration::from_millis(lasts.millis() as u64),
             None => due && self.clock.end_seen(input).is_some_and(|seen| seen + lasts < wall),
         };
-        self.positions().filter(|(input, ..)| unsure(*input)).collect()
+        self.places().filter(|(input, _)| unsure(*input)).collect()
     }
 
-    /// An input, with its position, whose end was out of sight for long, though no timer waits for it.
-    pub fn unseen(&self, wall: Timestamp) -> Option<(InputId, Partition, Offset)> {
+    /// An input whose end was out of sight for long, though no timer waits for it.
+    pub fn unseen(&self, wall: Timestamp) -> Option<(InputId, Partition)> {
         let unseen = |input| self.clock.end_seen(input).is_some_and(|seen| seen + ASKED_AFTER < wall);
-        self.positions().find(|(input, ..)| unseen(*input))
+        self.places().find(|(input, _)| unseen(*input))
     }
 
     /// An input holds more than it has delivered. Returns whether that was known before.

@@ -196,15 +196,15 @@ impl<L: Log, C: Clock> Worker<L, C> {
             unsure.extend(live().find_map(|owned| owned.unseen(wall)));
         }
         let mut unclear = false;
-        for (input, partition, position) in unsure {
-            let end = self.log.bounds(input, partition)?.end;
+        for (input, partition) in unsure {
+            let more = self.log.holds_more(input, partition)?;
             let Some(owned) = self.partitions.get_mut(&partition) else { continue };
-            if position >= end {
-                owned.reach_end(input, wall);
-            } else {
-                // What lies between may be records on their way, or mere markers of transactions,
-                // which nobody announces: reading again tells.
+            if more {
+                // Records on their way, or markers of transactions that came alone, which nobody
+                // announces: reading again tells.
                 unclear |= owned.doubt(input, now);
+            } else {
+                owned.reach_end(input, wall);
             }
         }
         if unclear { self.seek() } else { Ok(()) }

@@ -144,6 +144,11 @@ impl Member {
         bounds(if broken { &self.consumer } else { &self.observer }, topic, partition)
     }
 
+    pub(super) fn holds_more(&self, input: InputId, partition: Partition) -> Result<bool, LogError> {
+        let end = bounds(&self.observer, self.topics.inputs().name(input), partition)?.end;
+        Ok(self.taken.next(input, partition).is_none_or(|next| next < end.0))
+    }
+
     pub(super) fn lag(&self, input: InputId, partition: Partition) -> Option<u64> {
         let next = self.taken.next(input, partition)?;
         let end = known_end(self.consumer.client(), self.topics.inputs().name(input), partition)?;

@@ -79,6 +79,10 @@ impl Log for KafkaLog {
         self.member.extent(self.config.topics.inputs().name(input), partition)
     }
 
+    fn holds_more(&mut self, input: InputId, partition: Partition) -> Result<bool, LogError> {
+        self.member.holds_more(input, partition)
+    }
+
     fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {
         self.member.start(at)
     }

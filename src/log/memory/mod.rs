@@ -276,6 +276,11 @@ impl Log for MemoryLog {
         Ok(Offset(0)..Offset(end as i64))
     }
 
+    fn holds_more(&mut self, input: InputId, partition: Partition) -> Result<bool, LogError> {
+        let end = self.bounds(input, partition)?.end;
+        Ok(self.positions.get(&(input, partition)).is_none_or(|position| *position < end))
+    }
+
     fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {
         self.positions = at.iter().map(|&(input, partition, offset)| ((input, partition), offset)).collect();
         self.paused = self.positions.keys().copied().collect();
