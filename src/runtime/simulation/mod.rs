@@ -14,7 +14,10 @@ use std::{
 };
 
 use self::world::World;
-use crate::drill::{Broken, Rule};
+use crate::{
+    drill::{Broken, Rule},
+    log::Partition,
+};
 
 mod checks;
 pub mod model;
@@ -87,6 +90,25 @@ fn disturbed_histories_publish_what_an_undisturbed_one_does() {
         eprintln!("{problem}");
         panic!("a history went wrong, see above");
     }
+}
+
+#[test]
+fn a_worker_with_a_backlog_commits_less_often() {
+    let mut world = World::new(0);
+    world.commit_records_max = 1_000_000;
+    world.start_worker(None);
+    world.rest().unwrap();
+    // A turn takes 4,096 of them, some of which are worth a change.
+    for number in 0..20_000 {
+        let kind = if number % 100 == 0 { "demo" } else { "visit" };
+        world.append(Partition(0), &format!("account-{number}"), kind);
+    }
+    let committed = [0, 30, 150, 30, 30].map(|millis| {
+        world.pass(millis, 0);
+        world.turn_all().unwrap();
+        world.workers[0].worker.partitions().map(|owned| owned.last_committed()[0].0).max()
+    });
+    assert_eq!(committed, [4_096, 4_096, 4_096, 16_384, 20_000].map(Some), "200 ms apart, and 25 where it ends");
 }
 
 #[test]

@@ -57,7 +57,7 @@ pub fn person_key() -> PersonKey {
     PersonKey::from_secret("test")
 }
 
-/// Small portions: a restore reads its input again in many of them.
+/// Small portions: a restore reads its input again in many of them, and a worker commits often.
 pub fn settings(run: u64) -> WorkerSettings {
     WorkerSettings {
         inputs: inputs(),

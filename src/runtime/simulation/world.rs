@@ -18,7 +18,7 @@ use crate::{
         memory::{Cluster, DIED, Fault, MemoryLog, Step, What},
     },
     model::Timestamp,
-    runtime::{Clock, Publisher, Worker},
+    runtime::{Clock, Publisher, Worker, WorkerSettings},
     telemetry::{Metrics, Vocabulary},
     view::{QueryRouter, Status, View},
     wire::time::format_rfc3339,
@@ -67,6 +67,8 @@ pub struct World {
     pub cluster: Cluster,
     time: Arc<Mutex<Time>>,
     pub workers: Vec<Running>,
+    /// After how many records its workers commit at once.
+    pub commit_records_max: u64,
     started: u64,
     events: u64,
     round: u64,
@@ -86,6 +88,7 @@ impl World {
             cluster: Cluster::new(inputs(), PARTITIONS, seed),
             time: Arc::new(Mutex::new(Time { wall: START, monotonic: 0 })),
             workers: Vec::new(),
+            commit_records_max: 3,
             started: 0,
             events: 0,
             round: 0,
@@ -111,7 +114,7 @@ impl World {
     }
 
     /// Time passes for everybody; `quiet` of it in a blink, in which nobody so much as polls.
-    fn pass(&mut self, millis: i64, quiet: i64) {
+    pub fn pass(&mut self, millis: i64, quiet: i64) {
         {
             let mut time = self.time.lock().unwrap();
             time.wall += millis + quiet;
@@ -296,11 +299,12 @@ impl World {
         let behind = Arc::new(Mutex::new(0));
         let clock = TestClock { time: self.time.clone(), behind: behind.clone() };
         let stop = Arc::new(AtomicBool::new(false));
-        let worker = Worker::new(log, clock, Arc::new(settings(self.started)), model, publisher, stop);
+        let settings = WorkerSettings { commit_records_max: self.commit_records_max, ..settings(self.started) };
+        let worker = Worker::new(log, clock, Arc::new(settings), model, publisher, stop);
         self.workers.push(Running { name, member, worker, behind, stopped_until: 0 });
     }
 
-    fn append(&mut self, partition: Partition, account: &str, kind: &str) {
+    pub fn append(&mut self, partition: Partition, account: &str, kind: &str) {
         // In time: within the grace of the moment at which the log gets it.
         let late = self.random.below(4000) as i64;
         let recorded = self.wall();
@@ -314,7 +318,7 @@ impl World {
         self.records[partition.0 as usize].push((recorded, json));
     }
 
-    fn turn_all(&mut self) -> Result<(), String> {
+    pub fn turn_all(&mut self) -> Result<(), String> {
         let mut at = 0;
         while at < self.workers.len() {
             if self.workers[at].stopped_until > self.round {
