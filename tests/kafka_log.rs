@@ -454,22 +454,23 @@ fn an_input_holds_more_while_something_is_undecided_and_not_for_its_markers() {
     let mut member = group.connect("one");
     let partitions = member.take_up();
     assert_eq!(member.offsets_until_end(), [0]);
-    let holds_more = |member: &mut Member| member.log.holds_more(EVENTS, Partition(0)).unwrap();
-    assert!(!holds_more(&mut member), "a marker lies between the record and the end");
+    let hold_more =
+        |member: &mut Member| member.log.hold_more(&[(ACCOUNTS, Partition(0)), (EVENTS, Partition(0))]).unwrap();
+    assert_eq!(hold_more(&mut member), [false, false], "a marker lies between the record and the end");
 
     send("second");
-    assert!(holds_more(&mut member), "the second record is undecided");
+    assert_eq!(hold_more(&mut member), [false, true], "the second record is undecided");
     writer.commit();
     assert_eq!(member.offsets_until_end(), [2]);
-    assert!(!holds_more(&mut member));
+    assert_eq!(hold_more(&mut member), [false, false]);
 
     send("third");
     writer.abort();
-    assert!(holds_more(&mut member), "nobody has told the member that the third is void");
+    assert_eq!(hold_more(&mut member), [false, true], "nobody has told the member that the third is void");
     member.start_at(&partitions, 3);
     member.resume(&partitions);
     assert!(member.offsets_until_end().is_empty());
-    assert!(!holds_more(&mut member));
+    assert_eq!(hold_more(&mut member), [false, false]);
     member.log.close();
 }
 

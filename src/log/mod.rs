@@ -208,9 +208,9 @@ pub trait Log {
     /// Offsets of the first record and after the last one that an input partition has now.
     fn bounds(&mut self, input: InputId, partition: Partition) -> Result<Range<Offset>, LogError>;
 
-    /// Whether an input partition that is taken up holds more than what was delivered of it. Markers of
-    /// transactions count as well, until its end was delivered.
-    fn holds_more(&mut self, input: InputId, partition: Partition) -> Result<bool, LogError>;
+    /// Which of these input partitions, all of them taken up, hold more than what was delivered of them, in
+    /// their order. Markers of transactions count as well, until the end was delivered.
+    fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError>;
 
     /// Takes up the assigned partitions (these and no others), all paused, each input at its offset.
     /// Also moves partitions that are already taken up to another offset.

@@ -148,10 +148,6 @@ impl Owned {
         start.metadata == self.signature && start.committed == self.positions
     }
 
-    fn places(&self) -> impl Iterator<Item = (InputId, Partition)> {
-        self.inputs.ids().map(|input| (input, self.partition))
-    }
-
     /// The next offset of every input.
     pub fn positions(&self) -> impl Iterator<Item = (InputId, Partition, Offset)> + '_ {
         self.inputs.ids().map(|input| (input, self.partition, self.positions[usize::from(input.0)]))
@@ -202,23 +198,18 @@ impl Owned {
         }
     }
 
-    /// Inputs that must be asked for their end: they are known to hold more, or the clock stands still
-    /// before a timer that is due because their end is out of sight.
-    pub fn unsure(&self, now: Duration, wall: Timestamp) -> Vec<(InputId, Partition)> {
+    /// Inputs that must be asked for their end: they are known to hold more, or their end is out of sight,
+    /// and a timer that is due waits for that, or it is long ago.
+    pub fn unsure(&self, now: Duration, wall: Timestamp) -> impl Iterator<Item = (InputId, Partition)> + '_ {
         let outlook = self.clock.outlook(wall + ASKED_AHEAD);
         let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= outlook);
         let lasts = self.clock.sight_lasts();
-        let unsure = |input: InputId| match self.doubted[usize::from(input.0)] {
+        let ask_after = if due { lasts } else { ASKED_AFTER };
+        let unsure = move |input: &InputId| match self.doubted[usize::from(input.0)] {
             Some(since) => now.saturating_sub(since) > Duration::from_millis(lasts.millis() as u64),
-            None => due && self.clock.end_seen(input).is_some_and(|seen| seen + lasts < wall),
+            None => self.clock.end_seen(*input).is_some_and(|seen| seen + ask_after < wall),
         };
-        self.places().filter(|(input, _)| unsure(*input)).collect()
-    }
-
-    /// An input whose end was out of sight for long, though no timer waits for it.
-    pub fn unseen(&self, wall: Timestamp) -> Option<(InputId, Partition)> {
-        let unseen = |input| self.clock.end_seen(input).is_some_and(|seen| seen + ASKED_AFTER < wall);
-        self.places().find(|(input, _)| unseen(*input))
+        self.inputs.ids().filter(unsure).map(|input| (input, self.partition))
     }
 
     /// An input holds more than it has delivered. Returns whether that was known before.

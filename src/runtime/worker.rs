@@ -189,15 +189,14 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// ago, asks whether it still is the end.
     fn look_again(&mut self) -> Result<(), LogError> {
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
-        let live = || self.partitions.values().filter(|owned| owned.phase == Phase::Live);
-        let mut unsure: Vec<_> = live().flat_map(|owned| owned.unsure(now, wall)).collect();
+        let live = self.partitions.values().filter(|owned| owned.phase == Phase::Live);
+        let unsure: Vec<_> = live.flat_map(|owned| owned.unsure(now, wall)).collect();
         if unsure.is_empty() {
-            // There is time to ask for the others one by one.
-            unsure.extend(live().find_map(|owned| owned.unseen(wall)));
+            return Ok(());
         }
+        let more = self.log.hold_more(&unsure)?;
         let mut unclear = false;
-        for (input, partition) in unsure {
-            let more = self.log.holds_more(input, partition)?;
+        for ((input, partition), more) in unsure.into_iter().zip(more) {
             let Some(owned) = self.partitions.get_mut(&partition) else { continue };
             if more {
                 // Records on their way, or markers of transactions that came alone, which nobody

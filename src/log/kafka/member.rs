@@ -144,9 +144,27 @@ impl Member {
         bounds(if broken { &self.consumer } else { &self.observer }, topic, partition)
     }
 
-    pub(super) fn holds_more(&self, input: InputId, partition: Partition) -> Result<bool, LogError> {
-        let end = bounds(&self.observer, self.topics.inputs().name(input), partition)?.end;
-        Ok(self.taken.next(input, partition).is_none_or(|next| next < end.0))
+    pub(super) fn hold_more(&self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError> {
+        let mut latest = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
+        latest
+            .set_all_offsets(rdkafka::Offset::End)
+            .map_err(|error| LogError::Passing(format!("asking for the ends of the inputs: {error}")))?;
+        let answer = fault::insist(
+            || "asking for the ends of the inputs".into(),
+            ANSWER_WITHIN,
+            |left| {
+                let answer = self.observer.offsets_for_times(latest.clone(), left)?;
+                answer.elements().iter().try_for_each(|element| element.error())?;
+                Ok(answer)
+            },
+        )?;
+        let more = |(input, partition): &(InputId, Partition)| {
+            let end = answer.find_partition(self.topics.inputs().name(*input), partition.0);
+            let end = end.and_then(|element| element.offset().to_raw());
+            let next = self.taken.next(*input, *partition);
+            next.zip(end).is_none_or(|(next, end)| next < end)
+        };
+        Ok(inputs.iter().map(more).collect())
     }
 
     pub(super) fn lag(&self, input: InputId, partition: Partition) -> Option<u64> {

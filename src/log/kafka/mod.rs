@@ -79,8 +79,8 @@ impl Log for KafkaLog {
         self.member.extent(self.config.topics.inputs().name(input), partition)
     }
 
-    fn holds_more(&mut self, input: InputId, partition: Partition) -> Result<bool, LogError> {
-        self.member.holds_more(input, partition)
+    fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError> {
+        self.member.hold_more(inputs)
     }
 
     fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {

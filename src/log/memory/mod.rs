@@ -276,9 +276,12 @@ impl Log for MemoryLog {
         Ok(Offset(0)..Offset(end as i64))
     }
 
-    fn holds_more(&mut self, input: InputId, partition: Partition) -> Result<bool, LogError> {
-        let end = self.bounds(input, partition)?.end;
-        Ok(self.positions.get(&(input, partition)).is_none_or(|position| *position < end))
+    fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError> {
+        let mut more = |place: &(InputId, Partition)| {
+            let end = self.bounds(place.0, place.1)?.end;
+            Ok(self.positions.get(place).is_none_or(|position| *position < end))
+        };
+        inputs.iter().map(&mut more).collect()
     }
 
     fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {
