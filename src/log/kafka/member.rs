@@ -145,15 +145,14 @@ impl Member {
     }
 
     pub(super) fn hold_more(&self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError> {
-        let mut latest = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
-        latest
-            .set_all_offsets(rdkafka::Offset::End)
-            .map_err(|error| LogError::Passing(format!("asking for the ends of the inputs: {error}")))?;
+        let list = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
         let answer = fault::insist(
             || "asking for the ends of the inputs".into(),
             ANSWER_WITHIN,
             |left| {
-                let answer = self.observer.offsets_for_times(latest.clone(), left)?;
+                let mut latest = list.clone();
+                latest.set_all_offsets(rdkafka::Offset::End)?;
+                let answer = self.observer.offsets_for_times(latest, left)?;
                 answer.elements().iter().try_for_each(|element| element.error())?;
                 Ok(answer)
             },
