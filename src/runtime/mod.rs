@@ -6,6 +6,7 @@ use crate::{log::Inputs, model::Span, settings::StartFrom, wire::event::PersonKe
 
 mod clock;
 mod commit;
+mod copies;
 mod intake;
 mod invariants;
 mod pacing;

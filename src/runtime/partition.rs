@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     clock::PartitionClock,
+    copies::{Copies, PageCopy},
     intake::{Intake, Meaning},
     progress::Checkpoint,
 };
 use crate::{
     drill::{self, Rule},
-    engine::{Engine, Mode, PAGES, PageId, Step, account_hash, page_of},
+    engine::{Engine, Mode, PageId, Step, account_hash, page_of},
     log::{InputId, InputKind, Inputs, Offset, Output, Partition, Progress, Record},
     model::{Model, Span, Timestamp},
     telemetry::Tally,
@@ -60,13 +61,7 @@ pub struct Owned {
     doubted: Vec<Option<Duration>>,
     /// Records from beyond the committed offsets of an input that got there before the others.
     held: Vec<HeldRecord>,
-    /// Per page, the positions that its stored copy reflects; needed until the partition is live.
-    stored_at: Vec<Option<Positions>>,
-    dirty_since: Vec<Option<Positions>>,
-    /// Per page, an offset of the state topic that its stored copy does not lie below.
-    stored_from: Vec<Option<Offset>>,
-    /// Parts that a page was last stored in; 0 if it never was.
-    parts: Vec<u16>,
+    copies: Copies,
     /// Attributes are read again from the start, whatever the pages reflect.
     rereads_attributes: bool,
     /// Pages to judge afresh because the model changed.
@@ -130,10 +125,7 @@ impl Owned {
             ended: vec![None; count],
             doubted: vec![None; count],
             held: Vec::new(),
-            stored_at: vec![None; PAGES],
-            dirty_since: vec![None; PAGES],
-            stored_from: vec![None; PAGES],
-            parts: vec![0; PAGES],
+            copies: Copies::new(),
             rereads_attributes: false,
             stale: Vec::new(),
             judged_under,
@@ -267,8 +259,8 @@ impl Owned {
             return true;
         }
         let page = page_of(account_hash(account));
-        let stored_at = self.stored_at[usize::from(page.0)].as_ref();
-        stored_at.is_none_or(|positions| record.offset >= positions[usize::from(record.input.0)])
+        let reflects = self.copies.reflects(page);
+        reflects.is_none_or(|positions| record.offset >= positions[usize::from(record.input.0)])
     }
 
     /// Lets time pass as far as the partition's clock allows; fires what is due.
@@ -285,33 +277,22 @@ impl Owned {
 
     fn note_touched(&mut self) {
         for page in self.step.touched.drain(..) {
-            self.dirty_since[usize::from(page.0)].get_or_insert_with(|| self.positions.clone());
+            self.copies.touch(page, &self.positions);
         }
     }
 
-    /// What follows of the page is its stored copy, which begins at this offset of the state topic.
-    pub fn begin_page(&mut self, page: PageId, offset: Offset) {
+    /// What follows is the newest copy of a page so far; `stale` if it was judged under another model.
+    pub fn begin_page(&mut self, page: PageId, copy: PageCopy, stale: bool) {
         self.engine.clear_page(page);
-        self.stored_from[usize::from(page.0)] = Some(offset);
-    }
-
-    /// Notes the positions that a stored page reflects, and the parts that it came in.
-    pub fn restored(&mut self, page: PageId, positions: Positions, parts: u16, stale: bool) {
-        self.stored_at[usize::from(page.0)] = Some(positions);
-        self.parts[usize::from(page.0)] = parts.max(1);
+        self.copies.found(page, copy);
         if stale && !self.stale.contains(&page) {
             self.stale.push(page);
         }
     }
 
-    /// Whether the page was taken in as of these positions.
-    pub fn holds_page_at(&self, page: PageId, positions: &Positions) -> bool {
-        self.stored_at[usize::from(page.0)].as_ref() == Some(positions)
-    }
-
-    /// How many pages have ever been stored.
-    pub fn stored_pages(&self) -> u16 {
-        self.parts.iter().filter(|parts| **parts > 0).count() as u16
+    /// The stored copies of its pages.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
     }
 
     /// The input topics.
@@ -351,7 +332,7 @@ impl Owned {
     /// From here on records are judged. Until [`Self::take_held`] its state is what is committed.
     pub fn go_live(&mut self) {
         self.phase = Phase::Live;
-        self.stored_at = Vec::new();
+        self.copies.go_live();
         // What was read silently was counted and published before.
         if !drill::breaks(Rule::SilentCatchUp) {
             self.take_committed();
@@ -415,15 +396,13 @@ impl Owned {
             self.inputs.ids().map(|id| (self.inputs.name(id).clone(), self.position(id).0)).collect();
         let (schema, images) = (self.engine.schema(), self.engine.images(page));
         let parts = wire::page::encode(page, self.partition.0, &positions, &schema, images, limit);
-        let before = std::mem::replace(&mut self.parts[usize::from(page.0)], parts.len() as u16);
         let after = parts.len() as u16;
+        let before = self.copies.store(page, after, state_end);
         let gone = (after..before).map(|part| self.state_record(page, part, None)).collect::<Vec<_>>();
         let parts =
             parts.into_iter().enumerate().map(|(part, bytes)| self.state_record(page, part as u16, Some(bytes)));
         let records = parts.chain(gone).collect();
         self.engine.stored(page);
-        self.dirty_since[usize::from(page.0)] = None;
-        self.stored_from[usize::from(page.0)] = Some(state_end);
         self.moved = true;
         records
     }
@@ -450,7 +429,7 @@ impl Owned {
     /// Progress of all inputs, to be committed under the name `commit`, with topics of so many
     /// partitions.
     pub fn progress(&mut self, commit: &str, partitions: i32) -> Vec<Progress> {
-        let (pages, state_from) = (self.stored_pages(), self.state_from());
+        let (pages, state_from) = (self.copies.count(), self.copies.state_from());
         let progress: Vec<Progress> = self
             .inputs
             .ids()
@@ -469,13 +448,7 @@ impl Owned {
     /// The oldest position at which a page that was not stored since was first touched.
     fn replay_from(&self, input: InputId) -> Offset {
         let at = usize::from(input.0);
-        let touched = self.dirty_since.iter().flatten().map(|positions| positions[at]);
-        touched.min().unwrap_or(self.positions[at]).min(self.positions[at])
-    }
-
-    /// The oldest offset of the state topic at which a page's stored copy may lie.
-    fn state_from(&self) -> Offset {
-        self.stored_from.iter().flatten().min().copied().unwrap_or(Offset(0))
+        self.copies.replay_from(input).unwrap_or(self.positions[at]).min(self.positions[at])
     }
 
     /// Positions last committed, in the order of the inputs.

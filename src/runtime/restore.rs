@@ -6,6 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use super::{
     WorkerSettings,
+    copies::PageCopy,
     partition::{Owned, Positions, Start},
     progress::Checkpoint,
 };
@@ -187,7 +188,7 @@ impl<R: TableReader> Restore<R> {
 
     fn finish(&mut self, owned: &mut Owned) -> Result<(), LogError> {
         let partition = owned.partition.0;
-        if self.first_start && (owned.stored_pages() > 0 || !self.standings.is_empty()) {
+        if self.first_start && (owned.copies().count() > 0 || !self.standings.is_empty()) {
             return Err(LogError::Refused(format!(
                 "partition {partition}: the state or standings topic holds records, but the group has no committed \
                  offsets: they expired, or this is another group's state. Restore the offsets, or start afresh with \
@@ -226,7 +227,7 @@ impl<R: TableReader> Restore<R> {
 
 /// Checks that as many pages were found as were ever stored.
 pub fn check_pages(owned: &Owned, checkpoint: Option<&Checkpoint>) -> Result<(), LogError> {
-    let (found, stored) = (owned.stored_pages(), checkpoint.map_or(0, |checkpoint| checkpoint.pages));
+    let (found, stored) = (owned.copies().count(), checkpoint.map_or(0, |checkpoint| checkpoint.pages));
     if found < stored {
         return Err(LogError::Refused(format!(
             "partition {}: the state topic holds {found} pages, but {stored} were stored: it was deleted, truncated or \
@@ -258,8 +259,10 @@ fn take_page(
     }
     let positions = positions_of(&header, owned, first_start).map_err(|error| refuse(&error))?;
     if header.part == 0 {
-        owned.begin_page(header.page, offset);
-    } else if !owned.holds_page_at(header.page, &positions) {
+        let copy = PageCopy { from: offset, parts: header.parts.max(1), reflects: Some(positions) };
+        let stale = header.schema.digest != owned.engine.model().id().digest;
+        owned.begin_page(header.page, copy, stale);
+    } else if owned.copies().reflects(header.page) != Some(&positions) {
         // Left over from an earlier, larger write of the page.
         return Ok(());
     }
@@ -273,8 +276,6 @@ fn take_page(
             None => return Err(refuse_account("holds state that is not well formed")),
         }
     }
-    let stale = header.schema.digest != owned.engine.model().id().digest;
-    owned.restored(header.page, positions, header.parts, stale);
     Ok(())
 }
 
