@@ -98,9 +98,9 @@ impl PartitionClock {
         self.grace.half().clamp(SIGHT_LASTS.0, SIGHT_LASTS.1)
     }
 
-    /// Whether nothing is left to read.
-    pub fn at_head(&self) -> bool {
-        self.inputs.iter().all(|input| input.end_seen.is_some())
+    /// Whether it moves on with the wall clock: nothing is left to read, and that was seen lately.
+    pub fn follows(&self, wall: Timestamp) -> bool {
+        self.inputs.iter().all(|input| input.end_seen.is_some_and(|seen| seen + self.sight_lasts() >= wall))
     }
 
     fn slowest(&self) -> Option<Timestamp> {
@@ -158,7 +158,7 @@ mod tests {
         assert!(clock.runs_ahead(events) && !clock.runs_ahead(accounts));
         clock.reach_end(accounts, at(1_000));
         clock.reach_end(events, at(1_000));
-        assert!(clock.at_head() && !clock.runs_ahead(events));
+        assert!(clock.follows(at(1_001)) && !clock.follows(at(1_002)) && !clock.runs_ahead(events));
         assert_eq!(clock.advance(at(1_000)), at(995));
     }
 

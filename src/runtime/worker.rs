@@ -32,6 +32,8 @@ const RECORDS_AT_ONCE: usize = 4096;
 const WAIT_MAX: Duration = Duration::from_millis(50);
 /// Changes after which a commit no longer waits for its time.
 const CHANGES_AT_ONCE: usize = 4096;
+/// After how long an input is asked for its end again when there was no answer.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// Bytes of pages that one turn stores.
 const PAGE_BYTES_AT_ONCE: usize = 4 << 20;
 
@@ -60,6 +62,8 @@ pub struct Worker<L: Log, C: Clock> {
     /// The wall clock at a moment after which the log had nothing more to deliver: whatever it delivers
     /// next was found out later.
     emptied: Timestamp,
+    /// No input is asked for its end before.
+    ask_from: Duration,
 }
 
 /// Walks all pages of all partitions once per checkpoint interval.
@@ -99,6 +103,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             commits: 0,
             pacing: Pacing::new(now),
             emptied,
+            ask_from: now,
         }
     }
 
@@ -186,15 +191,25 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// Records may be in the log that are not here yet: this worker stood still, or the broker is slow
     /// to deliver. Before the clock goes on to a timer on the word of an end that was reached a while
-    /// ago, asks whether it still is the end.
+    /// ago, asks whether it still is the end. As long as there is no answer, the clock stands still.
     fn look_again(&mut self) -> Result<(), LogError> {
         let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        if now < self.ask_from {
+            return Ok(());
+        }
         let live = self.partitions.values().filter(|owned| owned.phase == Phase::Live);
         let unsure: Vec<_> = live.flat_map(|owned| owned.unsure(now, wall)).collect();
         if unsure.is_empty() {
             return Ok(());
         }
-        let more = self.log.hold_more(&unsure)?;
+        let more = match self.log.hold_more(&unsure) {
+            Err(LogError::Passing(error)) => {
+                tracing::debug!(target: "worker", "timers wait: {error}");
+                self.ask_from = self.clock.monotonic() + ASK_AGAIN_AFTER;
+                return Ok(());
+            }
+            answer => answer?,
+        };
         let mut unclear = false;
         for ((input, partition), more) in unsure.into_iter().zip(more) {
             let Some(owned) = self.partitions.get_mut(&partition) else { continue };
@@ -219,7 +234,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
             return WAIT_MAX.min(retry_at.saturating_sub(now));
         }
         let due = self.commit_due_at().map_or(WAIT_MAX, |due| due.saturating_sub(now));
-        let live = self.partitions.values().filter(|owned| owned.phase == Phase::Live && owned.clock.at_head());
+        let wall = self.clock.wall();
+        let live = self.partitions.values().filter(|owned| owned.phase == Phase::Live && owned.clock.follows(wall));
         let timers = live.filter_map(|owned| owned.engine.next_deadline());
         let timer = timers.min().map_or(WAIT_MAX, |deadline| self.clock.until(deadline + self.settings.grace));
         WAIT_MAX.min(due).min(timer)

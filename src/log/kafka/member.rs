@@ -31,6 +31,8 @@ pub(super) type PolledConsumer = Polled<BaseConsumer<Callbacks>>;
 
 /// Records that are taken from the client before they are handed on together.
 const EVENTS_AT_ONCE: usize = 64;
+/// How long a question for the ends of inputs may take: nothing else is done meanwhile.
+const END_WITHIN: Duration = Duration::from_secs(1);
 
 /// One member of the consumer group.
 pub(super) struct Member {
@@ -148,7 +150,7 @@ impl Member {
         let list = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
         let answer = fault::insist(
             || "asking for the ends of the inputs".into(),
-            ANSWER_WITHIN,
+            END_WITHIN,
             |left| {
                 let mut latest = list.clone();
                 latest.set_all_offsets(rdkafka::Offset::End)?;

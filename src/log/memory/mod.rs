@@ -100,7 +100,8 @@ impl Cluster {
         contents.stalled.insert((input, partition), until);
     }
 
-    /// A member and the coordinator lose sight of each other for so long, while the member reads on.
+    /// A member and the coordinator lose sight of each other for so long, while the member reads on; nor is
+    /// it told where inputs end.
     pub fn deafen(&self, member: u64, millis: i64) {
         let mut contents = self.contents();
         let until = contents.now + millis;
@@ -196,12 +197,17 @@ impl MemoryLog {
         self.member
     }
 
+    fn is_deaf(&self) -> bool {
+        let contents = self.cluster.contents();
+        contents.deaf.get(&self.member).is_some_and(|until| contents.now < *until)
+    }
+
     fn group_event(&mut self) -> Option<Fetched<'static>> {
-        let mut contents = self.cluster.contents();
-        let now = contents.now;
-        if contents.deaf.get(&self.member).is_some_and(|until| now < *until) {
+        if self.is_deaf() {
             return None;
         }
+        let mut contents = self.cluster.contents();
+        let now = contents.now;
         let event = contents.group.event(self.member, now, self.generation.is_some());
         match &event {
             Some(Fetched::Assigned(_)) => self.generation = contents.group.generation_of(self.member),
@@ -277,6 +283,9 @@ impl Log for MemoryLog {
     }
 
     fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError> {
+        if self.is_deaf() {
+            return Err(LogError::Passing("nobody answers where the inputs end".into()));
+        }
         let mut more = |place: &(InputId, Partition)| {
             let end = self.bounds(place.0, place.1)?.end;
             Ok(self.positions.get(place).is_none_or(|position| *position < end))
