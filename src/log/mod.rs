@@ -76,7 +76,8 @@ pub struct Record<'a> {
 pub enum Fetched<'a> {
     /// Records that follow one another in one input partition; at least one.
     Records(&'a [Record<'a>]),
-    /// Everything that the log held of this input partition has been delivered.
+    /// Everything that the log held of this input partition has been delivered. That was found some time
+    /// since the log last had nothing to deliver: it may hold more by now.
     AtEnd(InputId, Partition),
     /// The group gave these partitions to this member; the worker answers with [`Log::start`].
     Assigned(Vec<Partition>),

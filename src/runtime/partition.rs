@@ -153,11 +153,13 @@ impl Owned {
 
     /// Takes records that follow one another in an input.
     pub fn take(&mut self, records: &[Record<'_>], intake: &mut Intake, wall: Timestamp) {
+        if let Some(first) = records.first() {
+            self.doubted[usize::from(first.input.0)] = None;
+        }
         for records in records.chunks(LOOKED_UP_AT_ONCE) {
             // The key names the account, as a rule; else this was for nothing.
             self.engine.look_ahead(records.iter().filter_map(|record| record.key));
             for record in records {
-                self.doubted[usize::from(record.input.0)] = None;
                 self.take_one(record, intake, wall);
             }
         }

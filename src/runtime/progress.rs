@@ -15,7 +15,7 @@ pub struct Checkpoint {
     /// the input from here rebuilds what the pages lack.
     from: i64,
     /// The last stored copy of no page lies below this offset of the state topic: a restore needs nothing
-    /// that is older, however long ago the broker has compacted it.
+    /// that is older, whether the broker has compacted it or not.
     #[serde(default)]
     state: i64,
     /// How many pages of the partition have ever been stored. Fewer found means lost state.

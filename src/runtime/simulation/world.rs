@@ -88,7 +88,7 @@ impl World {
             cluster: Cluster::new(inputs(), PARTITIONS, seed),
             time: Arc::new(Mutex::new(Time { wall: START, monotonic: 0 })),
             workers: Vec::new(),
-            commit_records_max: 3,
+            commit_records_max: settings(0).commit_records_max,
             started: 0,
             events: 0,
             round: 0,
