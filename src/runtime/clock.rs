@@ -113,9 +113,19 @@ impl PartitionClock {
     pub fn advance(&mut self, wall: Timestamp) -> Timestamp {
         let ends = self.inputs.iter().filter_map(|input| input.end_seen);
         let ends = ends.filter(|_| !drill::breaks(Rule::StopOutOfSight));
-        let in_sight = ends.map(|seen| (seen + self.sight_lasts()).back(self.grace));
+        let in_sight = ends.map(|seen| self.in_sight(seen));
         self.now = self.now.max(in_sight.fold(self.outlook(wall), Timestamp::min));
         self.now
+    }
+
+    /// How far an end that was seen then lets it move on.
+    fn in_sight(&self, seen: Timestamp) -> Timestamp {
+        (seen + self.sight_lasts()).back(self.grace)
+    }
+
+    /// Whether it stands still because the input's end is out of sight.
+    pub fn is_held_by(&self, input: InputId, wall: Timestamp) -> bool {
+        self.end_seen(input).is_some_and(|seen| self.in_sight(seen) < self.outlook(wall))
     }
 
     /// How far it would move on if every end that was reached still were the end.
@@ -175,9 +185,11 @@ mod tests {
         assert_eq!(clock.advance(at(500)), at(96), "the other input may hold what is younger");
         clock.observe(events, at(300));
         assert_eq!((clock.advance(at(500)), clock.outlook(at(500))), (at(96), at(295)));
+        assert!(clock.is_held_by(accounts, at(500)) && !clock.is_held_by(events, at(500)));
         clock.reach_end(accounts, at(500));
         clock.reach_end(accounts, at(100));
         assert_eq!(clock.advance(at(500)), at(295), "what was found earlier may be told later");
+        assert!(!clock.is_held_by(accounts, at(900)), "records hold it, and the end is seen beyond them");
         clock.reach_end(events, at(500));
         assert_eq!(clock.advance(at(400)), at(395), "nor does it run ahead of the wall clock");
     }

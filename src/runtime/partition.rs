@@ -197,11 +197,11 @@ impl Owned {
     pub fn unsure(&self, now: Duration, wall: Timestamp) -> impl Iterator<Item = (InputId, Partition)> + '_ {
         let outlook = self.clock.outlook(wall + ASKED_AHEAD);
         let due = self.engine.next_deadline().is_some_and(|deadline| deadline <= outlook);
-        let lasts = self.clock.sight_lasts();
-        let ask_after = if due { lasts } else { ASKED_AFTER };
+        let lasts = Duration::from_millis(self.clock.sight_lasts().millis() as u64);
         let unsure = move |input: &InputId| match self.doubted[usize::from(input.0)] {
-            Some(since) => now.saturating_sub(since) > Duration::from_millis(lasts.millis() as u64),
-            None => self.clock.end_seen(*input).is_some_and(|seen| seen + ask_after < wall),
+            Some(since) => now.saturating_sub(since) > lasts,
+            None if due && self.clock.is_held_by(*input, wall) => true,
+            None => self.clock.end_seen(*input).is_some_and(|seen| seen + ASKED_AFTER < wall),
         };
         self.inputs.ids().filter(unsure).map(|input| (input, self.partition))
     }
