@@ -39,7 +39,7 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
         settings.workers = workers.max(1);
     }
     let format = settings.log.format.unwrap_or_else(LogFormat::detect);
-    telemetry::init(format, &settings.log.level).map_err(Failure::config)?;
+    telemetry::init(format, &settings.log.level);
     let loaded = model_file::load(&settings.model).map_err(Failure::config)?;
     for warning in settings.warnings() {
         tracing::warn!(target: "start", "{warning}");

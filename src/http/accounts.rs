@@ -1,6 +1,9 @@
 //! Questions about accounts: one of them in full, or the standings of a tier.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{
@@ -14,7 +17,7 @@ use serde::Deserialize;
 
 use super::{Sources, problem::Problem};
 use crate::{
-    view::{AskError, Phase},
+    view::{AskError, WorkerSummary},
     wire::answer::{encode_account, encode_listing},
 };
 
@@ -51,7 +54,8 @@ pub async fn show(
     }
 }
 
-/// The standings of a tier, or of those without one, in the order of their account ids.
+/// The standings of a tier, or of those without one, in the order of their account ids: those of the
+/// partitions of this process, or none of them.
 pub async fn list(
     State(sources): State<Sources>,
     listing: Result<Query<Listing>, QueryRejection>,
@@ -63,6 +67,10 @@ pub async fn list(
         return Err(bad_request(format!("`limit` is {limit}; it must be from 1 to {PAGE_MAX}")));
     }
     let page = sources.view.by_tier(tier, limit, cursor.as_deref());
+    // Asked after the view, which may have lost a partition meanwhile.
+    if !is_whole(&sources) {
+        return Err(not_whole("a list would lack accounts"));
+    }
     Ok(json(encode_listing(&page.standings, page.next.as_deref(), sources.model.id())))
 }
 
@@ -89,16 +97,23 @@ fn busy(error: &AskError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{error}; try again"))
 }
 
-/// While partitions are being restored, not to have an account does not mean that there is none.
 fn unknown(sources: &Sources, account: &str) -> Problem {
-    let summaries = sources.status.summaries(std::time::Instant::now());
-    let restoring = summaries.iter().any(|worker| worker.phases.values().any(|&phase| phase != Phase::Live));
-    if restoring {
-        let detail = format!("`{account}` is not known yet: partitions are still being restored; see /readyz");
-        return Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+    if !is_whole(sources) {
+        return not_whole(&format!("`{account}` is not known yet"));
     }
     let detail = format!(
         "no account `{account}` among the partitions of this process; another member of the consumer group may own it"
     );
     Problem::new(StatusCode::NOT_FOUND, detail)
+}
+
+/// Whether the process shows all accounts of all its partitions. Without that, not to have an account does
+/// not mean that there is none.
+fn is_whole(sources: &Sources) -> bool {
+    sources.status.summaries(Instant::now()).iter().all(WorkerSummary::is_live)
+}
+
+fn not_whole(what: &str) -> Problem {
+    let detail = format!("{what}: not all partitions of this process are assigned and live; see /readyz");
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail)
 }

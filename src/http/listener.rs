@@ -121,7 +121,7 @@ async fn converse(stream: TcpStream, router: Router, limits: Limits, mut stoppin
     };
     match outcome {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "an HTTP connection broke"),
-        Err(_) => tracing::debug!("an HTTP connection was cut off: its answer was not taken"),
+        Ok(Err(error)) => tracing::debug!(target: "http", %error, "an HTTP connection broke"),
+        Err(_) => tracing::debug!(target: "http", "an HTTP connection was cut off: its answer was not taken"),
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     log::Partition,
     model::{Band, Fit, FitScore, ModelId, ModelParts, Reason, SegmentSince, Span, Standing, Tier, Timestamp},
     telemetry::Vocabulary,
-    view::{AccountQuery, Phase},
+    view::{AccountQuery, Phase, WorkerStatus},
 };
 
 const DAY: i64 = 86_400_000;
@@ -175,9 +175,22 @@ async fn an_account_that_is_not_there_is_told_from_one_that_is_not_there_yet() {
     let server = Server::running();
     let detail = server.problem("/api/v1/accounts/nobody.com", 404).await;
     assert!(detail.starts_with("no account `nobody.com` among the partitions of this process"), "{detail}");
-    server.sources.status.worker(0).assigned(&[Partition(0), Partition(1)]);
-    let detail = server.problem("/api/v1/accounts/nobody.com", 503).await;
-    assert!(detail.contains("still being restored"), "{detail}");
+    let worker = server.sources.status.worker(0);
+    let without_all: [fn(&WorkerStatus); 3] = [
+        |worker| worker.assigned(&[Partition(0), Partition(1)]),
+        |worker| worker.reached(Partition(0), Phase::Live),
+        WorkerStatus::revoked,
+    ];
+    for happen in without_all {
+        happen(worker);
+        let detail = server.problem("/api/v1/accounts/nobody.com", 503).await;
+        assert!(detail.starts_with("`nobody.com` is not known yet"), "{detail}");
+        let detail = server.problem("/api/v1/accounts?tier=hot", 503).await;
+        assert!(detail.starts_with("a list would lack accounts"), "{detail}");
+    }
+    worker.assigned(&[]);
+    let (status, _) = server.get("/api/v1/accounts?tier=hot").await;
+    assert_eq!(status, StatusCode::OK, "a spare knows that it has none");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     log::kafka::{KafkaConfig, NamesError, Properties, PropertyError, TopicNames, Topics},
     model::Span,
-    telemetry::LogFormat,
+    telemetry::{LogFilterError, LogFormat},
     wire::{
         time::parse_span,
         yaml::{Place, Problem, suggest},
@@ -153,7 +153,7 @@ impl Check<'_> {
             return Ok(token);
         }
         let message = "the token has characters beyond printable ASCII, or spaces: no header can carry it";
-        Err(problem(Some(raw), message).help(MAKE_A_SECRET).hide_line())
+        Err(problem(Some(raw), message).help(MAKE_A_SECRET))
     }
 
     fn secret(&self, raw: &Text, what: &str) -> Result<Secret, Problem> {
@@ -162,13 +162,14 @@ impl Check<'_> {
             return Ok(Secret(secret));
         }
         let message = format!("the {what} is shorter than {SECRET_BYTES_MIN} characters");
-        Err(problem(Some(raw), message).help(MAKE_A_SECRET).hide_line())
+        Err(problem(Some(raw), message).help(MAKE_A_SECRET))
     }
 
     fn log(&self, RawLog { format, level }: RawLog) -> Result<LogSettings, Problem> {
         Ok(LogSettings {
             format: self.choice(format.as_ref(), &[("text", LogFormat::Text), ("json", LogFormat::Json)])?,
-            level: self.filled(level.as_ref(), "info")?,
+            level: (self.filled(level.as_ref(), "info")?.parse())
+                .map_err(|error: LogFilterError| problem(level.as_ref(), error))?,
         })
     }
 
@@ -324,6 +325,13 @@ mod tests {
             "privacy: { person_key: s3cret }",
             "http: { token: s3cret }",
             "http: { token: s3cret with a space in it }",
+            "http: { token: \"${s3cret!}\" }",
+            "http:\n  token:\n    s3cret: x",
+            "kafka: { sasl.password: s3cret }",
+            "kafka:\n  properties:\n    sasl.password: pa${s3cret",
+            "kafka:\n  properties:\n    sasl.password: *s3cret",
+            "kafka:\n  properties:\n    sasl.password: @s3cret",
+            "kafka:\n  properties:\n    sasl.password: s3cret\n    sasl.password: s3cret",
         ] {
             assert!(!told(text).contains("s3cret"), "{}", told(text));
         }
@@ -350,6 +358,8 @@ mod tests {
             ("http: { token: 0123456789abcdé }", ":1:16", "printable ASCII"),
             ("http: { token: \"${NOWHERE}\" }", ":1:16", "no variable `NOWHERE`"),
             ("privacy: { person_key: short }", ":1:24", "openssl rand"),
+            ("log: { level: warning }", ":1:15", "error, warn, info"),
+            ("log: { level: \"\" }", ":1:15", "the value is empty"),
         ] {
             let told = told(text);
             assert!(told.contains(message) && told.contains(place), "{text:?} gave\n{told}");

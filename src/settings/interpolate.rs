@@ -60,7 +60,7 @@ impl Surroundings {
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         if name.is_empty() || !name.bytes().all(is_name) {
             return Err((
-                format!("`{name}` is not the name of a variable"),
+                "what `${` begins is not the name of a variable".to_owned(),
                 "write `${NAME}`, `${NAME:-default}`, `${NAME:?message}` or `${file:/path}`".to_owned(),
             ));
         }
@@ -139,7 +139,8 @@ mod tests {
             ("${PORT:?the broker's port}", "the environment has no variable `PORT`: the broker's port"),
             ("${file:/nowhere}", "cannot read `/nowhere`: entity not found"),
             ("${HOST", "`${` without `}`"),
-            ("${}", "`` is not the name of a variable"),
+            ("${}", "what `${` begins is not the name of a variable"),
+            ("${s3cret!}", "what `${` begins is not the name of a variable"),
             ("${PORT:9092}", "after `PORT:` comes `-` and a default, or `?` and a message"),
         ] {
             assert_eq!(fill(text).unwrap_err().0, message, "{text}");

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     log::kafka::KafkaConfig,
     model::Span,
-    telemetry::LogFormat,
+    telemetry::{LogFilter, LogFormat},
     wire::yaml::{self, Diagnostic},
 };
 
@@ -24,6 +24,9 @@ pub use interpolate::Surroundings;
 
 /// The key under which persons are hashed unless one is configured: everybody knows it.
 const PUBLIC_PERSON_KEY: &str = "tidemark-public-development-key";
+
+/// What the keys of secrets have in their names: a mistake in such a line is told without the line.
+const SECRETIVE: [&str; 4] = ["password", "secret", "token", "key"];
 
 /// The whole configuration, checked. Secrets do not show in its `Debug`.
 #[derive(Clone, Debug)]
@@ -73,8 +76,7 @@ pub struct CommitSettings {
 pub struct LogSettings {
     /// Nothing: text on a terminal, else JSON.
     pub format: Option<LogFormat>,
-    /// A level, or a list of `target=level`.
-    pub level: String,
+    pub level: LogFilter,
 }
 
 /// Where reading begins when the group has no offsets yet.
@@ -123,6 +125,7 @@ impl Settings {
         let base = path.parent().unwrap_or(Path::new(""));
         yaml::from_str(text)
             .and_then(|raw| check::settings(raw, base, surroundings))
+            .map_err(|problem| problem.hide_line_with(&SECRETIVE, text))
             .map_err(|problem| SettingsError::Wrong(Box::new(problem.in_file(&path.display().to_string(), text))))
     }
 

@@ -41,7 +41,11 @@ pub const EVENTS: Entry = counter(
 );
 pub const EVENTS_IGNORED: Entry =
     counter("tidemark_ignored_events_total", &["reason"], "Events that touched nothing, by why.");
-pub const ATTRIBUTES: Entry = counter("tidemark_attribute_records_total", &[], "Account attribute records applied.");
+pub const ATTRIBUTES: Entry = counter(
+    "tidemark_attribute_records_total",
+    &["outcome"],
+    "Account attribute records committed, by what became of them: applied, dead_lettered.",
+);
 pub const DEAD_LETTERS: Entry =
     counter("tidemark_dead_letters_total", &["reason"], "Records written to the dead letters, by why.");
 pub const TIER_CHANGES: Entry = counter(

@@ -1,8 +1,8 @@
 //! Log lines: to standard error, for a person or for a machine.
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, str::FromStr};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,31 +20,52 @@ impl LogFormat {
     }
 }
 
-/// Why logging could not be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum LogError {
-    #[error("`{filter}` is no log filter ({reason}); write a level such as `info`, or `info,tidemark::runtime=debug`")]
-    Filter { filter: String, reason: String },
-    #[error("logging is already set up")]
-    Twice,
+/// Which log lines are written: those of a level and above, by where they come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// Warnings and errors: for commands whose results are what they print.
+    pub fn warnings() -> Self {
+        Self("warn".to_owned())
+    }
 }
 
-/// Sets up logging for the whole process, once. `filter` is a level (`error`, `warn`, `info`,
-/// `debug`, `trace`, `off`) or a list of `target=level`.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let filter = parse_filter(filter)?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let outcome = match format {
-        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
-    };
-    outcome.map_err(|_| LogError::Twice)
+impl FromStr for LogFilter {
+    type Err = LogFilterError;
+
+    /// Reads a level (`error`, `warn`, `info`, `debug`, `trace`, `off`), or a list of levels and
+    /// `target=level`.
+    fn from_str(text: &str) -> Result<Self, LogFilterError> {
+        let refused = |reason: String| LogFilterError { filter: text.to_owned(), reason };
+        // The library takes any other word for the name of a target, and then shows nothing of all others.
+        let is_level = |part: &str| part.contains(['=', '[']) || LevelFilter::from_str(part).is_ok();
+        if let Some(word) = text.split(',').find(|part| !is_level(part)) {
+            return Err(refused(format!("`{word}` is not one of error, warn, info, debug, trace, off")));
+        }
+        EnvFilter::builder().parse(text).map_err(|error| refused(error.to_string()))?;
+        Ok(Self(text.to_owned()))
+    }
 }
 
-fn parse_filter(filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|error| LogError::Filter { filter: filter.to_owned(), reason: error.to_string() })
+/// Why a text is no log filter.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{filter}` is no log filter ({reason}); write a level such as `info`, or `info,kafka=debug`")]
+pub struct LogFilterError {
+    filter: String,
+    reason: String,
+}
+
+/// Sets up logging for the whole process.
+///
+/// # Panics
+/// If that was done already.
+pub fn init(format: LogFormat, LogFilter(filter): &LogFilter) {
+    let lines = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).init(),
+    }
 }
 
 #[cfg(test)]
@@ -53,10 +74,12 @@ mod tests {
 
     #[test]
     fn a_filter_is_a_level_or_a_list_of_targets() {
-        for good in ["info", "off", "warn,tidemark::runtime=debug"] {
-            assert!(parse_filter(good).is_ok(), "{good}");
+        for good in ["info", "off", "WARN", "warn,worker=debug", "tidemark[span{a=1}]=trace"] {
+            assert_eq!(good.parse(), Ok(LogFilter(good.to_owned())), "{good}");
         }
-        let error = parse_filter("tidemark=loud").unwrap_err().to_string();
-        assert!(error.starts_with("`tidemark=loud` is no log filter"), "{error}");
+        for (bad, word) in [("worker=loud", "worker=loud"), ("warning", "`warning`"), ("info,kafka", "`kafka`")] {
+            let error = bad.parse::<LogFilter>().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{bad}` is no log filter")) && error.contains(word), "{error}");
+        }
     }
 }

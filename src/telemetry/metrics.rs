@@ -59,6 +59,7 @@ pub struct Metrics {
     ignored_by_reason: IntCounterVec,
     dead_letters: IntCounterVec,
     attributes: IntCounter,
+    dead_attributes: IntCounter,
     tier_changes: IntCounterVec,
     segment_changes: IntCounterVec,
     timers_fired: IntCounter,
@@ -97,6 +98,7 @@ impl Metrics {
         let new = Register(&registry);
         new.infos(vocabulary.model)?;
         let events = new.counters(&catalogue::EVENTS)?;
+        let attributes = new.counters(&catalogue::ATTRIBUTES)?;
         let commits = new.counters(&catalogue::COMMITS)?;
         let metrics = Self {
             applied: events.with_label_values(&["applied"]),
@@ -106,7 +108,8 @@ impl Metrics {
             dead_lettered: events.with_label_values(&["dead_lettered"]),
             ignored_by_reason: new.counters(&catalogue::EVENTS_IGNORED)?,
             dead_letters: new.counters(&catalogue::DEAD_LETTERS)?,
-            attributes: new.counter(&catalogue::ATTRIBUTES)?,
+            attributes: attributes.with_label_values(&["applied"]),
+            dead_attributes: attributes.with_label_values(&["dead_lettered"]),
             tier_changes: new.counters(&catalogue::TIER_CHANGES)?,
             segment_changes: new.counters(&catalogue::SEGMENT_CHANGES)?,
             timers_fired: new.counter(&catalogue::TIMERS_FIRED)?,
@@ -182,6 +185,7 @@ impl Metrics {
             self.ignored_by_reason.with_label_values(&[reason]).inc_by(count);
         }
         self.dead_lettered.inc_by(tally.dead_events());
+        self.dead_attributes.inc_by(tally.dead_attributes());
         for (reason, &count) in tally.dead_letters() {
             self.dead_letters.with_label_values(&[reason]).inc_by(count);
         }

@@ -6,6 +6,6 @@ mod logs;
 mod metrics;
 mod tally;
 
-pub use logs::{LogError, LogFormat, init};
+pub use logs::{LogFilter, LogFilterError, LogFormat, init};
 pub use metrics::{Metrics, MetricsError, Vocabulary};
 pub use tally::Tally;

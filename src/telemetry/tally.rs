@@ -18,6 +18,7 @@ pub struct Tally {
     ignored: BTreeMap<&'static str, u64>,
     dead_letters: BTreeMap<&'static str, u64>,
     dead_events: u64,
+    dead_attributes: u64,
     timed: u64,
     sample: Vec<Timestamp>,
 }
@@ -36,6 +37,7 @@ impl Tally {
 
     /// An attribute record went to the dead letters.
     pub fn dead_letter_attributes(&mut self, reason: &'static str) {
+        self.dead_attributes += 1;
         *self.dead_letters.entry(reason).or_default() += 1;
     }
 
@@ -62,6 +64,11 @@ impl Tally {
         self.dead_events
     }
 
+    /// Dead letters that were attribute records.
+    pub fn dead_attributes(&self) -> u64 {
+        self.dead_attributes
+    }
+
     /// Times of the sampled events.
     pub fn sample(&self) -> &[Timestamp] {
         &self.sample
@@ -78,7 +85,7 @@ mod tests {
         tally.dead_letter_event("malformed");
         tally.dead_letter_attributes("malformed");
         assert_eq!(tally.dead_letters()["malformed"], 2);
-        assert_eq!(tally.dead_events(), 1);
+        assert_eq!((tally.dead_events(), tally.dead_attributes()), (1, 1));
     }
 
     #[test]

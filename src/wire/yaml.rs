@@ -90,6 +90,13 @@ impl Problem {
         self
     }
 
+    /// The same problem, without the line at fault if that, or the one before it, has one of some words.
+    pub fn hide_line_with(self, words: &[&str], text: &str) -> Self {
+        let near = text.lines().skip(self.place.line.saturating_sub(2)).take(self.place.line.min(2));
+        let found = near.flat_map(|line| words.iter().map(move |word| line.contains(word))).any(|found| found);
+        if found { self.hide_line() } else { self }
+    }
+
     /// The same problem as a person sees it: with the file's name and the line at fault.
     pub fn in_file(self, file: &str, text: &str) -> Diagnostic {
         let Self { place, message, help, line_shown } = self;

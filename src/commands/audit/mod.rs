@@ -11,7 +11,7 @@ use crate::{
     log::{LogError, Partition},
     model::{Span, Timestamp},
     settings::{Settings, StartFrom},
-    telemetry::{self, LogFormat},
+    telemetry::{self, LogFilter, LogFormat},
     wire::{event::PersonKey, model_file, time::parse_span},
 };
 
@@ -89,7 +89,7 @@ enum Format {
 /// Runs the command.
 pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let settings = Settings::load(&args.config).map_err(Failure::config)?;
-    telemetry::init(settings.log.format.unwrap_or_else(LogFormat::detect), "warn").map_err(Failure::config)?;
+    telemetry::init(settings.log.format.unwrap_or_else(LogFormat::detect), &LogFilter::warnings());
     if settings.start_from == StartFrom::Latest {
         return Err(Failure::refused(anyhow::anyhow!(
             "`start_from: latest` lets the service begin in the midst of the inputs, and nothing tells where that was: \

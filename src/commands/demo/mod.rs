@@ -21,7 +21,7 @@ use crate::{
     model::Span,
     runtime::WorkerSettings,
     settings::StartFrom,
-    telemetry::{self, LogFormat},
+    telemetry::{self, LogFilter, LogFormat},
     wire::{
         event::PersonKey,
         model_file::{self, LoadedModel},
@@ -84,7 +84,7 @@ pub struct Args {
 /// Runs the demo until it is told to end.
 pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let LoadedModel { model, .. } = load_model(&args)?;
-    telemetry::init(LogFormat::Text, "warn").map_err(Failure::config)?;
+    telemetry::init(LogFormat::Text, &LogFilter::warnings());
     let topics = Topics::try_from(TopicNames::default()).map_err(Failure::config)?;
     let door = Door { listener: listen(args.port)?, token: None };
     // First in, last out: everything below talks to it.

@@ -141,6 +141,9 @@ fn a_committed_step_is_counted_once_under_every_heading() {
     for (outcome, count) in [("applied", 7), ("late", 3), ("duplicate", 2), ("ignored", 1), ("dead_lettered", 1)] {
         has(&text, &format!("tidemark_events_total{{outcome=\"{outcome}\"}} {count}"));
     }
+    for (outcome, count) in [("applied", 5), ("dead_lettered", 1)] {
+        has(&text, &format!("tidemark_attribute_records_total{{outcome=\"{outcome}\"}} {count}"));
+    }
     has(&text, "tidemark_dead_letters_total{reason=\"malformed\"} 2");
     has(&text, r#"tidemark_tier_changes_total{cause="decay",direction="down",from="hot",to="none"} 1"#);
     has(&text, r#"tidemark_segment_changes_total{cause="decay",op="exit",segment="evaluators"} 1"#);
