@@ -118,6 +118,10 @@ fn attributes_without_a_time_hold_from_the_start() {
     assert_eq!(changes(&output), [""; 0]);
     assert!(stderr(&output).starts_with("accounts.ndjson:2: missing_field at $.account: "), "{}", stderr(&output));
     assert!(stderr(&output).contains("accounts  1, attributes 1 (1 bad lines)"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(0));
+    desk.put("wrong.ndjson", "nonsense\n");
+    let wrong_file = desk.replay(&["--accounts", "wrong.ndjson", "-"], &event("1", "a", "2026-01-01T00:00:00Z"));
+    assert_eq!(wrong_file.status.code(), Some(1), "{}", stderr(&wrong_file));
 }
 
 #[test]

@@ -197,6 +197,7 @@ fn read_attributes(
     let mut lines = Lines::open(file, MAX_VALUE_BYTES)?;
     let mut kept = Vec::new();
     while let Some(line) = lines.next_line()? {
+        tally.attributes += 1;
         match decoder.decode(RawRecord { value: Some(line.bytes), ..RawRecord::default() }) {
             Ok(attributes) => kept.push(KeptAttributes::keep(&attributes)),
             Err(rejected) => {

@@ -114,7 +114,7 @@ impl Running {
         let signals = self.signals()?;
         let outcome = loop {
             if let Some(Ended { worker, outcome }) = self.service.wait(LOOK_EVERY) {
-                break outcome.map_err(|error| Failure::refused(anyhow::anyhow!("worker {worker}: {error}")));
+                break outcome.map_err(|error| refusal(worker, &error));
             }
             if signals.load(Ordering::Relaxed) || until() {
                 break Ok(());
@@ -145,16 +145,26 @@ impl Running {
         self.service.stop();
         let asked = Instant::now();
         let mut outcome = Ok(());
-        while !self.service.is_done() {
+        loop {
+            // Before what they said: nobody says anything after all have ended.
+            let done = self.service.is_done();
+            let wait = if done { Duration::ZERO } else { LOOK_EVERY };
+            while let Some(Ended { worker, outcome: ended }) = self.service.wait(wait) {
+                outcome = outcome.and(ended.map_err(|error| refusal(worker, &error)));
+            }
+            if done {
+                break;
+            }
             if asked.elapsed() > STOP_WITHIN {
                 let limit = STOP_WITHIN.as_secs();
                 return Err(anyhow::anyhow!("the workers did not end within {limit} s; the next start restores").into());
-            }
-            if let Some(Ended { worker, outcome: Err(error) }) = self.service.wait(LOOK_EVERY) {
-                outcome = Err(Failure::refused(anyhow::anyhow!("worker {worker}: {error}")));
             }
         }
         drop(self.http.take());
         outcome
     }
+}
+
+fn refusal(worker: usize, error: &LogError) -> Failure {
+    Failure::refused(anyhow::anyhow!("worker {worker}: {error}"))
 }

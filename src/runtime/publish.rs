@@ -94,6 +94,11 @@ impl Publisher {
         }
     }
 
+    /// The worker has yet to reach the log, and goes on trying.
+    pub fn connecting(&self) {
+        self.status().tick(Instant::now());
+    }
+
     /// The worker's loop has come round.
     pub fn tick<L: Log>(&mut self, partitions: &BTreeMap<Partition, Owned>, log: &L) {
         let now = Instant::now();

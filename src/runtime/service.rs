@@ -130,6 +130,7 @@ impl<C: Clock + 'static> Start<C> {
         stop: Arc<AtomicBool>,
     ) -> Result<(), LogError> {
         let log = loop {
+            self.publisher.connecting();
             match connect(self.worker) {
                 Ok(log) => break log,
                 Err(LogError::Passing(error)) => tracing::warn!(target: "worker", "no connection yet: {error}"),

@@ -21,6 +21,8 @@ pub struct Tally {
     pub after_until: u64,
     /// Bad lines of the event files, by the number of their fault.
     pub bad_events: [u64; Fault::ALL.len()],
+    /// Lines of the attribute files.
+    pub attributes: u64,
     pub bad_attributes: u64,
     up: u64,
     down: u64,
@@ -45,9 +47,10 @@ impl Tally {
         }
     }
 
-    /// Whether there were events and none could be read.
+    /// Whether there were events, or attributes, and none of them could be read.
     pub fn all_bad(&self) -> bool {
-        self.events > 0 && self.bad() == self.events
+        let all = |lines: u64, bad: u64| lines > 0 && bad == lines;
+        all(self.events, self.bad()) || all(self.attributes, self.bad_attributes)
     }
 
     fn bad(&self) -> u64 {
