@@ -248,7 +248,11 @@ impl Engine {
 
     /// Forgets the accounts of a page: a newer one of the same number follows.
     pub fn clear_page(&mut self, page: PageId) {
-        self.pages[usize::from(page.0)] = Page::default();
+        let accounts = std::mem::take(&mut self.pages[usize::from(page.0)]);
+        if !self.retired.is_empty() {
+            // An older copy may be of another model; what it says of its names was left, if the newer one is of this.
+            accounts.accounts().for_each(|account| drop(self.retired.remove(account.name())));
+        }
     }
 
     /// Makes room for so many more accounts of a page at once.

@@ -287,7 +287,9 @@ impl Owned {
     pub fn begin_page(&mut self, page: PageId, copy: PageCopy, stale: bool) {
         self.engine.clear_page(page);
         self.copies.found(page, copy);
-        if stale && !self.stale.contains(&page) {
+        // An older copy of it may have been of another model.
+        self.stale.retain(|known| *known != page);
+        if stale {
             self.stale.push(page);
         }
     }
