@@ -133,6 +133,11 @@ impl PartitionClock {
         self.slowest().unwrap_or(wall).back(self.grace)
     }
 
+    /// Where a clock stands that has seen nothing later than a record of this time.
+    pub fn behind(&self, recorded: Timestamp) -> Timestamp {
+        recorded.back(self.grace)
+    }
+
     /// Where it stands.
     pub fn now(&self) -> Timestamp {
         self.now

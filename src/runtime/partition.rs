@@ -227,10 +227,12 @@ impl Owned {
         let letter_bytes_max = intake.letter_bytes_max;
         match intake.read(self.inputs.kind(record.input), record, wall) {
             Ok(Meaning::Event(event)) if self.is_new(record, event.account) => {
+                self.judge_first(event.account, event.recorded, wall);
                 self.engine.apply(&event, mode, wall, &mut self.step);
                 self.tally.applied(event.time);
             }
             Ok(Meaning::Attributes(attributes)) if self.is_new(record, attributes.account) => {
+                self.judge_first(attributes.account, attributes.recorded, wall);
                 self.engine.apply_attributes(&attributes, mode, wall, &mut self.step);
             }
             Ok(Meaning::Event(_) | Meaning::Attributes(_)) => {}
@@ -271,7 +273,8 @@ impl Owned {
             return;
         }
         let now = self.clock.advance(wall);
-        if self.step.changes.len() < CHANGES_WAITING {
+        // What falls due in accounts that are yet to be judged afresh is no fall: the model's falls begin then.
+        if self.stale.is_empty() && self.step.changes.len() < CHANGES_WAITING {
             self.engine.advance(now, TIMERS_AT_ONCE, wall, &mut self.step);
             self.note_touched();
         }
@@ -374,9 +377,7 @@ impl Owned {
                 return;
             }
             let Some(page) = self.stale.pop() else { break };
-            self.engine.judge_afresh(page, now, wall, &mut self.step);
-            self.note_touched();
-            self.moved = true;
+            self.judge_page_afresh(page, now, wall);
         }
         if self.stale.is_empty() && self.model_changed() {
             self.judged_under = self.engine.model().id().digest.to_string();
@@ -384,9 +385,29 @@ impl Owned {
         }
     }
 
-    /// Whether pages wait to be judged afresh.
+    /// Judges the page of an account afresh, if that is still to be done: what a record changes is told apart
+    /// from what the model changes.
+    fn judge_first(&mut self, account: &str, recorded: Timestamp, wall: Timestamp) {
+        if self.phase != Phase::Live || self.stale.is_empty() {
+            return;
+        }
+        let page = page_of(account_hash(account));
+        if let Some(at) = self.stale.iter().position(|stale| *stale == page) {
+            self.stale.swap_remove(at);
+            let now = self.clock.now().max(self.clock.behind(recorded.min(wall)));
+            self.judge_page_afresh(page, now, wall);
+        }
+    }
+
+    fn judge_page_afresh(&mut self, page: PageId, now: Timestamp, wall: Timestamp) {
+        self.engine.judge_afresh(page, now, wall, &mut self.step);
+        self.note_touched();
+        self.moved = true;
+    }
+
+    /// Whether pages wait to be judged afresh, and it is known as of when.
     pub fn is_stale(&self) -> bool {
-        !self.stale.is_empty()
+        !self.stale.is_empty() && self.clock.now() >= Timestamp::EARLIEST
     }
 
     /// Stores a page if something in it changed; returns the records for the state topic, which ends at
@@ -491,3 +512,6 @@ impl HeldRecord {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

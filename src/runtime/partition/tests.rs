@@ -1,0 +1,97 @@
+//! What a partition publishes when it goes live under another model.
+
+use super::*;
+use crate::{
+    engine::{AccountImage, Remap},
+    model::{Change, Event, EventId, Hit, SignalId, Transition},
+    runtime::simulation::model::{GRACE, inputs, settings},
+    wire::{model_file, time::format_rfc3339},
+};
+
+const RISE: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+const HOUR_MS: i64 = 3_600_000;
+
+/// An event is worth 60 points, a half of them after a day.
+fn model(version: u32, exit: u32) -> Arc<Model> {
+    let text = format!(
+        "model: m\nversion: {version}\nsignals:\n  - {{ name: visit, match: {{ type: visit }}, points: 60, half_life: 1d }}\n\
+         tiers:\n  - {{ name: hot, intent: {{ enter: 60, exit: {exit} }} }}\n"
+    );
+    model_file::parse(&text, "inline").unwrap().model
+}
+
+fn at(hours: i64) -> Timestamp {
+    Timestamp::from_millis(RISE.millis() + hours * HOUR_MS)
+}
+
+/// Acme has risen under a model that lets it fall below 20 points, after 38 hours. Some hours later a
+/// process goes live whose model lets it fall below 40, after 14 hours.
+fn promoted() -> Owned {
+    let mut before = Engine::new(model(1, 20), GRACE);
+    let event = Event { account: "acme", id: EventId(1), time: RISE, recorded: RISE, hits: &[Hit::Count(SignalId(0))] };
+    before.apply(&event, Mode::Live, RISE, &mut Step::default());
+    let digest = before.model().id().digest.to_string();
+
+    let end: Positions = vec![Offset(1), Offset(0)].into();
+    let checkpoint = Checkpoint::new(Offset(1), Offset(0), 1, 1, digest, "commit".into());
+    let start = Start { from: end.clone(), committed: end.clone(), checkpoint: Some(checkpoint), metadata: Vec::new() };
+    let mut owned = Owned::new(Partition(0), model(2, 40), GRACE, inputs(), start);
+    let (page, remap) = (page_of(account_hash("acme")), Remap::new(before.schema(), &owned.engine).unwrap());
+    let copy = PageCopy { from: Offset(0), parts: 1, reflects: Some(end.clone()) };
+    owned.begin_page(page, copy, true);
+    let images: Vec<AccountImage<'_>> = before.images(page).collect();
+    assert!(images.iter().all(|image| owned.engine.load(image, &remap).is_some()));
+    owned.catch_up();
+    owned.go_live();
+    owned
+}
+
+/// A turn of the worker, with nothing left to read.
+fn turn(owned: &mut Owned, wall: Timestamp) {
+    owned.inputs.clone().ids().for_each(|input| owned.reach_end(input, wall));
+    owned.pass_time(wall);
+    owned.judge_afresh(wall);
+}
+
+fn told(owned: &Owned) -> Vec<String> {
+    let tell = |change: &Change| match &change.transition {
+        Transition::Tier { to, .. } => {
+            let to = to.as_deref().unwrap_or("none");
+            format!("{} {to} by {}", format_rfc3339(change.effective_at), change.cause.name())
+        }
+        Transition::Segment { .. } => panic!("no segments"),
+    };
+    owned.step.changes.iter().map(tell).collect()
+}
+
+#[test]
+fn a_promoted_model_judges_as_of_now_and_not_as_if_it_had_always_been() {
+    let mut owned = promoted();
+    let wall = at(30);
+    while owned.is_stale() || owned.step.changes.is_empty() {
+        turn(&mut owned, wall);
+    }
+    assert_eq!(told(&owned), [format!("{} none by model", format_rfc3339(wall.back(GRACE)))]);
+    assert!(!owned.model_changed());
+}
+
+#[test]
+fn a_record_finds_its_account_judged_by_the_promoted_model() {
+    let mut owned = promoted();
+    let mut intake = Intake::new(owned.engine.model().clone(), &settings(1));
+    let wall = at(30);
+    let value = format!(r#"{{"id":"2","type":"visit","account":"acme","time":"{}"}}"#, format_rfc3339(wall));
+    let record = Record {
+        input: InputId(0),
+        partition: Partition(0),
+        offset: Offset(1),
+        time: Some(wall),
+        key: None,
+        value: Some(value.as_bytes()),
+    };
+    owned.take(&[record], &mut intake, wall);
+    let (before, then) = (format_rfc3339(wall.back(GRACE)), format_rfc3339(wall));
+    assert_eq!(told(&owned), [format!("{before} none by model"), format!("{then} hot by signal")]);
+    (0..100).for_each(|_| turn(&mut owned, wall));
+    assert_eq!(told(&owned).len(), 2, "{:?}", told(&owned));
+}
