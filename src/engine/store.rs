@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 use super::{
     Engine, Retired, Step,
     account::{Account, IDS_KEPT, NEVER, Tag},
-    accounts::{Page, PageId, hash_of_name, page_of},
+    accounts::{PageId, hash_of_name, page_of},
     faded_at,
     layout::{Layout, Slot, SlotKind},
 };
@@ -368,11 +368,12 @@ impl Engine {
         self.dirty[usize::from(page.0)] = true;
     }
 
-    /// The standings of all accounts that have one, for the read view after a restore.
+    /// The standings of all accounts of which something was published, for the read view after a restore.
     pub fn standings(&self) -> impl Iterator<Item = Standing> + '_ {
         PageId::all().flat_map(move |page| {
-            let accounts = self.pages[usize::from(page.0)].accounts().enumerate();
-            accounts.filter(|(_, account)| account.stands()).map(move |(at, _)| self.current_standing(page, at))
+            let accounts = 0..self.pages[usize::from(page.0)].len();
+            let published = accounts.filter(move |at| self.last_published(page, *at).0 > 0);
+            published.map(move |at| self.current_standing(page, at))
         })
     }
 

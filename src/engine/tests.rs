@@ -123,6 +123,20 @@ fn a_late_look_tells_the_same_history_as_a_punctual_one() {
 }
 
 #[test]
+fn what_was_published_can_be_shown_after_a_restore_also_where_it_is_no_tier() {
+    let mut story = Story::new();
+    story.event(0, 0);
+    story.event(DAY, 0);
+    assert!(story.tick(30 * DAY).last().unwrap().starts_with("warm -> none"));
+    let page = page_of(account_hash("acme"));
+    let mut restored = Story::new().engine;
+    let remap = Remap::new(story.engine.schema(), &restored).unwrap();
+    assert!(story.engine.images(page).all(|image| restored.load(&image, &remap) == Some(page)));
+    let shown: Vec<_> = restored.standings().map(|standing| (standing.account, standing.tier)).collect();
+    assert_eq!(shown, [("acme".into(), None)]);
+}
+
+#[test]
 fn a_faded_account_is_evicted_and_its_standing_with_it() {
     let mut story = Story::new();
     story.event(0, 0);
