@@ -232,6 +232,10 @@ impl Plan {
         let rules = self.rules.candidates(required(kind, "type")?);
         let time = self.time(required(time, "time")?, record.recorded)?;
         let account = account_of(account, record.key)?;
+        if let Field::Absent = fields[self.head[2]] {
+            // Matched like any other; the clone of the key's text is free.
+            fields.put(self.head[2], Field::Text(account.clone()));
+        }
         self.derive(fields)?;
         let ignored = self.collect(rules, record, fields, hits)?;
         Ok(Head { id, time, recorded: record.recorded.unwrap_or(time), account, ignored })

@@ -148,9 +148,9 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    let len = bytes.len().min(usize::from(u16::MAX));
-    out.extend((len as u16).to_le_bytes());
-    out.extend_from_slice(&bytes[..len]);
+    let len = u16::try_from(bytes.len()).expect("names of accounts, topics and statements are shorter");
+    out.extend(len.to_le_bytes());
+    out.extend_from_slice(bytes);
 }
 
 /// A decoded part of a page; accounts are read as they are asked for.

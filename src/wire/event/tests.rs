@@ -119,6 +119,26 @@ fn a_key_is_looked_for_on_top_then_in_the_url_then_in_the_properties() {
 }
 
 #[test]
+fn an_account_that_only_the_key_names_is_matched_too() {
+    let text = "model: m\nversion: 1\nignore: [{ match: { account: \"*.internal\" } }]\n\
+                signals: [{ name: s, match: { type: t }, points: 1, half_life: 1d }]\n\
+                tiers: [{ name: hot, intent: { enter: 2, exit: 1 } }]\n";
+    let model = crate::wire::model_file::parse(text, "inline").unwrap().model;
+    let mut decoder = Decoder::new(model, PersonKey::from_secret("k"), Span::seconds(300));
+    for (key, account, ignored) in [
+        ("x.internal", "", true),
+        ("x.internal", r#","account":"acme.com""#, false),
+        ("acme.com", r#","account":"x.internal""#, true),
+        ("acme.com", r#","properties":{"account":"x.internal"}"#, false),
+    ] {
+        let value = format!(r#"{{"id":"1","type":"t","time":"2026-11-21T12:00:00Z"{account}}}"#);
+        let record = RawRecord { key: Some(key.as_bytes()), ..raw(&value) };
+        let decoded = decoder.decode(record).unwrap();
+        assert_eq!(matches!(decoded, Decoded::Ignored { why: Ignored::Rule, .. }), ignored, "{key} {account}");
+    }
+}
+
+#[test]
 fn of_a_name_that_stands_twice_the_last_one_counts() {
     assert_eq!(hits(r#","path":"/pricing","path":"/x""#), Err("no_signal".to_owned()));
     assert_eq!(hits(r#","properties":{"path":"/pricing"},"properties":{}"#), Err("no_signal".to_owned()));

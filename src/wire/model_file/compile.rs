@@ -29,7 +29,7 @@ pub struct Compiler {
 
 /// Compiles a model. The first problem in the order of the file's parts ends it.
 pub fn compile(raw: RawModel) -> Result<Model, Problem> {
-    let mut compiler = Compiler::default();
+    let mut compiler = Compiler { event_keys: KeyTable::of_events(), ..Compiler::default() };
     let start = Place::of(&raw.model);
     let (name, version) = (checks::name(&raw.model, "model")?, raw.version.value);
     let ignore = raw.ignore.iter().map(|ignore| compiler.event_keys.matcher(&ignore.matching));

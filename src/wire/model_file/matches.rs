@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_saphyr::Spanned;
+use sha2::{Digest, Sha256};
 
 use super::raw::{RawMatch, RawShape, RawTest};
 use crate::{
@@ -13,11 +14,23 @@ use crate::{
 /// The most fields that all matchers of one kind read. A decoder visits each of them per record.
 const MAX_KEYS: usize = 128;
 
+/// The longest text that names a statement. Every page of state carries the names of all.
+const MAX_STATEMENT: usize = 1024;
+
 /// The names of the fields that matchers read, each with its id.
 #[derive(Debug, Default)]
-pub struct KeyTable(Keys);
+pub struct KeyTable {
+    keys: Keys,
+    /// Stands for what is in it, and is itself no field.
+    container: Option<&'static str>,
+}
 
 impl KeyTable {
+    /// The fields of events.
+    pub fn of_events() -> Self {
+        Self { keys: Keys::new(), container: Some("properties") }
+    }
+
     /// The id of a name, which is new or known.
     pub fn id(&mut self, name: &Spanned<String>) -> Result<KeyId, Problem> {
         let place = Place::of(name);
@@ -25,20 +38,24 @@ impl KeyTable {
         if name.is_empty() {
             return Err(Problem::new(place, "a key without a name"));
         }
-        let known = self.0.iter().position(|known| **known == *name);
-        let index = known.unwrap_or(self.0.len());
+        if self.container == Some(name) {
+            let problem = Problem::new(place, format!("`{name}` as a whole cannot be looked at"));
+            return Err(problem.help("name a property by itself, as if it stood at the top of the event"));
+        }
+        let known = self.keys.iter().position(|known| **known == *name);
+        let index = known.unwrap_or(self.keys.len());
         if known.is_none() {
             if index == MAX_KEYS {
                 return Err(Problem::new(place, format!("`{name}` is one key too many: the limit is {MAX_KEYS}")));
             }
-            self.0.push(name.into());
+            self.keys.push(name.into());
         }
         Ok(KeyId(index as u16))
     }
 
     /// All names, in the order of their ids.
     pub fn into_keys(self) -> Keys {
-        self.0
+        self.keys
     }
 
     /// Compiles a `match` over these keys.
@@ -63,7 +80,7 @@ impl FactTable {
     /// The fact that a `match` over attributes states.
     pub fn fact(&mut self, raw: &Spanned<RawMatch>) -> Result<FactId, Problem> {
         let matcher = self.keys.matcher(raw)?;
-        let statement: Arc<str> = statement(&matcher, &self.keys.0).into();
+        let statement: Arc<str> = shortened(statement(&matcher, &self.keys.keys)).into();
         let known = self.facts.iter().position(|fact| fact.statement == statement);
         let index = known.unwrap_or(self.facts.len());
         if known.is_none() {
@@ -130,6 +147,15 @@ pub fn statement(Matcher(tests): &Matcher, keys: &Keys) -> String {
         tests.iter().map(|(key, test)| format!("{}:{}", quoted(&keys[usize::from(key.0)]), canonical(test))).collect();
     tests.sort();
     format!("{{{}}}", tests.join(","))
+}
+
+/// The text, or if it is long (hundreds of domains) its digest.
+fn shortened(text: String) -> String {
+    if text.len() <= MAX_STATEMENT {
+        return text;
+    }
+    let digest = Sha256::digest(&text);
+    digest.iter().fold("sha256:".to_owned(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 fn canonical(test: &Test) -> String {

@@ -88,6 +88,29 @@ fn equal_statements_about_attributes_are_one_fact() {
 }
 
 #[test]
+fn a_long_statement_about_attributes_has_a_short_name() {
+    let listing = |first: u32| {
+        let domains: Vec<String> = (first..first + 10_000).map(|number| format!("company-{number}.example")).collect();
+        let text = changed(
+            "{ name: place, points: 40, match: { country: { not: [XX] } } }",
+            &format!("{{ name: place, points: 40, match: {{ domain: [{}] }} }}", domains.join(", ")),
+        );
+        let model = parse(&text, "small.yaml").unwrap().model;
+        model.facts().iter().map(|fact| fact.statement.clone()).find(|name| name.starts_with("sha256:")).unwrap()
+    };
+    assert_eq!(listing(0).len(), "sha256:".len() + 64);
+    assert_eq!(listing(0), listing(0));
+    assert_ne!(listing(0), listing(1));
+}
+
+#[test]
+fn properties_are_looked_at_one_by_one() {
+    let text = changed(r#"path: "/careers*""#, "properties: { exists: true }");
+    let error = parse(&text, "small.yaml").unwrap_err().to_string();
+    assert!(error.contains("`properties` as a whole") && error.contains("small.yaml:4:"), "{error}");
+}
+
+#[test]
 fn a_problem_is_shown_as_a_person_reads_it() {
     let text = changed("points: 12", "pionts: 12");
     assert_eq!(
