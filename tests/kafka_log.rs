@@ -19,8 +19,8 @@ use support::{
     wait_until,
 };
 use tidemark::log::{
-    Committed, Fetched, InputId, Log, LogError, Offset, Output, OutputTopic, Partition, Progress, Restoring, Table,
-    TableReader, Transaction,
+    Committed, End, Fetched, InputId, Log, LogError, Offset, Output, OutputTopic, Partition, Progress, Restoring,
+    Table, TableReader, Transaction,
     kafka::{Creation, KafkaConfig, KafkaLog, Properties, TopicNames, Topics, check_topics, create_topics},
 };
 
@@ -105,7 +105,7 @@ struct Member {
 #[derive(Clone, Debug, Eq, PartialEq)]
 enum Seen {
     Record(InputId, Partition, Offset),
-    AtEnd(InputId, Partition),
+    AtEnd(End),
     Assigned(Vec<Partition>),
     Revoked { lost: bool },
 }
@@ -117,7 +117,7 @@ impl Member {
             Fetched::Records(records) => {
                 seen.extend(records.iter().map(|one| Seen::Record(one.input, one.partition, one.offset)));
             }
-            Fetched::AtEnd(input, partition) => seen.push(Seen::AtEnd(input, partition)),
+            Fetched::AtEnd(end) => seen.push(Seen::AtEnd(end)),
             Fetched::Assigned(partitions) => seen.push(Seen::Assigned(partitions)),
             Fetched::Revoked { lost } => seen.push(Seen::Revoked { lost }),
         })
@@ -179,7 +179,8 @@ impl Member {
 
     fn offsets_until_end(&mut self) -> Vec<i64> {
         self.until("the end of the events", |seen| {
-            let is_end = |one: &Seen| *one == Seen::AtEnd(EVENTS, Partition(0));
+            let is_end =
+                |one: &Seen| matches!(one, Seen::AtEnd(end) if (end.input, end.partition) == (EVENTS, Partition(0)));
             seen.iter().any(is_end).then(|| offsets(seen))
         })
     }
@@ -471,6 +472,15 @@ fn an_input_holds_more_while_something_is_undecided_and_not_for_its_markers() {
     member.resume(&partitions);
     assert!(member.offsets_until_end().is_empty());
     assert_eq!(hold_more(&mut member), [false, false]);
+
+    send("fourth");
+    member.start_at(&partitions, 5);
+    member.resume(&partitions);
+    let open = End { input: EVENTS, partition: Partition(0), offset: Offset(6), undecided: true };
+    member.until("the end of what is decided", |seen| seen.contains(&Seen::AtEnd(open)).then_some(()));
+    writer.commit();
+    let end = End { offset: Offset(8), undecided: false, ..open };
+    member.until("the end behind the marker", |seen| seen.contains(&Seen::AtEnd(end)).then_some(()));
     member.log.close();
 }
 

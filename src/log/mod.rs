@@ -76,14 +76,25 @@ pub struct Record<'a> {
 pub enum Fetched<'a> {
     /// Records that follow one another in one input partition; at least one.
     Records(&'a [Record<'a>]),
-    /// Everything that the log held of this input partition has been delivered. That was found some time
-    /// since the log last had nothing to deliver: it may hold more by now.
-    AtEnd(InputId, Partition),
+    /// Everything that the log held of an input partition has been delivered. That was found some time after
+    /// the records before it, or the start, were asked for: it may hold more by now.
+    AtEnd(End),
     /// The group gave these partitions to this member; the worker answers with [`Log::start`].
     Assigned(Vec<Partition>),
     /// The group takes all partitions back; the worker answers with [`Log::release`]. When they are
     /// `lost`, others may own them already: nothing may be committed.
     Revoked { lost: bool },
+}
+
+/// Where an input partition was found to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct End {
+    pub input: InputId,
+    pub partition: Partition,
+    /// All below it has been delivered, or is nothing that is delivered, such as a marker of a transaction.
+    pub offset: Offset,
+    /// Whether more lies beyond it, held back until a transaction of its producer is decided.
+    pub undecided: bool,
 }
 
 /// What the group last committed for one input partition.

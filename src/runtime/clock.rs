@@ -61,26 +61,34 @@ struct InputClock {
     highest: Timestamp,
     /// When nothing was left to read, by the wall clock; nothing while something is.
     end_seen: Option<Timestamp>,
+    /// What is left is held back by a transaction that is open.
+    undecided: bool,
 }
 
 impl PartitionClock {
     /// A clock that has seen nothing of its inputs yet.
     pub fn new(inputs: usize, grace: Span) -> Self {
-        let unseen = InputClock { highest: Timestamp::MIN, end_seen: None };
+        let unseen = InputClock { highest: Timestamp::MIN, end_seen: None, undecided: false };
         Self { grace, now: Timestamp::MIN, inputs: vec![unseen; inputs] }
     }
 
     /// A record of the input came by.
     pub fn observe(&mut self, input: InputId, recorded: Timestamp) {
         let clock = &mut self.inputs[usize::from(input.0)];
-        clock.highest = clock.highest.max(recorded);
-        clock.end_seen = None;
+        *clock = InputClock { highest: clock.highest.max(recorded), end_seen: None, undecided: false };
     }
 
     /// Nothing was left to read of the input when the wall clock showed `wall`.
     pub fn reach_end(&mut self, input: InputId, wall: Timestamp) {
         let clock = &mut self.inputs[usize::from(input.0)];
         clock.end_seen = clock.end_seen.max(Some(wall));
+        clock.undecided = false;
+    }
+
+    /// What is left to read of the input is held back by a transaction that is open.
+    pub fn await_decision(&mut self, input: InputId) {
+        let clock = &mut self.inputs[usize::from(input.0)];
+        (clock.end_seen, clock.undecided) = (None, true);
     }
 
     /// It is not known any more whether the input is at its end.
@@ -146,7 +154,10 @@ impl PartitionClock {
     /// Whether this input runs so far ahead of one with backlog that it must wait.
     pub fn runs_ahead(&self, input: InputId) -> bool {
         let ahead = self.inputs[usize::from(input.0)];
-        ahead.end_seen.is_none() && self.slowest().is_some_and(|slowest| ahead.highest.back(LEAD) > slowest)
+        // What a transaction holds back comes no sooner if others wait.
+        let backlog = self.inputs.iter().filter(|input| input.end_seen.is_none() && !input.undecided);
+        let slowest = backlog.map(|input| input.highest).min();
+        ahead.end_seen.is_none() && slowest.is_some_and(|slowest| ahead.highest.back(LEAD) > slowest)
     }
 }
 
@@ -197,6 +208,21 @@ mod tests {
         assert!(!clock.is_held_by(accounts, at(900)), "records hold it, and the end is seen beyond them");
         clock.reach_end(events, at(500));
         assert_eq!(clock.advance(at(400)), at(395), "nor does it run ahead of the wall clock");
+    }
+
+    #[test]
+    fn an_open_transaction_holds_the_clock_but_not_the_other_inputs() {
+        let (events, accounts) = (InputId(0), InputId(1));
+        let mut clock = PartitionClock::new(2, Span::seconds(5));
+        clock.observe(events, at(100));
+        clock.await_decision(events);
+        clock.observe(accounts, at(900));
+        assert!(!clock.runs_ahead(accounts), "reading it is no help to what is held back");
+        clock.reach_end(accounts, at(1_000));
+        assert_eq!(clock.advance(at(1_000)), at(95));
+        clock.observe(events, at(101));
+        clock.observe(accounts, at(900));
+        assert!(clock.runs_ahead(accounts));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     drill::{self, Rule},
     engine::{Engine, Mode, PageId, Step, account_hash, page_of},
-    log::{InputId, InputKind, Inputs, Offset, Output, Partition, Progress, Record},
+    log::{End, InputId, InputKind, Inputs, Offset, Output, Partition, Progress, Record},
     model::{Model, Span, Timestamp},
     telemetry::Tally,
     view::Phase,
@@ -55,8 +55,11 @@ pub struct Owned {
     committed: Positions,
     /// Inputs that have reached what was committed.
     caught_up: Vec<bool>,
-    /// When inputs ended whose end came after their last record, by the wall clock.
-    ended: Vec<Option<Timestamp>>,
+    /// The wall clock no later than when each input was last asked for more.
+    asked: Vec<Timestamp>,
+    /// The ends of inputs that came after their last records, and the wall clock no later than when they were
+    /// found.
+    ended: Vec<Option<(End, Timestamp)>>,
     /// When inputs were found to hold more than they deliver, on the monotonic clock.
     doubted: Vec<Option<Duration>>,
     /// Records from beyond the committed offsets of an input that got there before the others.
@@ -122,6 +125,7 @@ impl Owned {
             last_committed: start.committed.clone(),
             committed: start.committed,
             caught_up: vec![false; count],
+            asked: vec![Timestamp::MIN; count],
             ended: vec![None; count],
             doubted: vec![None; count],
             held: Vec::new(),
@@ -151,10 +155,17 @@ impl Owned {
         self.inputs.ids().filter(move |input| waits && self.caught_up[usize::from(input.0)])
     }
 
-    /// Takes records that follow one another in an input.
-    pub fn take(&mut self, records: &[Record<'_>], intake: &mut Intake, wall: Timestamp) {
+    /// The inputs are read from their positions on, when the wall clock shows `wall`.
+    pub fn sought(&mut self, wall: Timestamp) {
+        self.asked.fill(wall);
+    }
+
+    /// Takes records that follow one another in an input. They had not come yet when the wall clock showed
+    /// `emptied`, so what comes after them was asked for later.
+    pub fn take(&mut self, records: &[Record<'_>], intake: &mut Intake, wall: Timestamp, emptied: Timestamp) {
         if let Some(first) = records.first() {
-            self.doubted[usize::from(first.input.0)] = None;
+            let at = usize::from(first.input.0);
+            (self.doubted[at], self.asked[at]) = (None, self.asked[at].max(emptied));
         }
         for records in records.chunks(LOOKED_UP_AT_ONCE) {
             // The key names the account, as a rule; else this was for nothing.
@@ -183,13 +194,38 @@ impl Owned {
         }
     }
 
-    /// Nothing was left to read of an input when the wall clock showed `wall`.
-    pub fn reach_end(&mut self, input: InputId, wall: Timestamp) {
-        let at = usize::from(input.0);
-        (self.caught_up[at], self.ended[at], self.doubted[at]) = (true, Some(wall), None);
-        if self.phase == Phase::Live {
-            self.clock.reach_end(input, wall);
+    /// Nothing was left to read of an input.
+    pub fn reach_end(&mut self, end: End) {
+        let at = usize::from(end.input.0);
+        if end.offset < self.committed[at] {
+            // Says a replica that is behind: what was committed was read.
+            return;
         }
+        let found = self.asked[at];
+        (self.caught_up[at], self.ended[at], self.doubted[at]) = (true, Some((end, found)), None);
+        if self.phase == Phase::Live {
+            self.pass_end(end, found);
+        }
+    }
+
+    fn pass_end(&mut self, end: End, found: Timestamp) {
+        let position = &mut self.positions[usize::from(end.input.0)];
+        if *position < end.offset {
+            // Past what is nothing to read: when retention has removed it, no more is missing than is.
+            *position = end.offset;
+            self.moved = true;
+        }
+        if end.undecided {
+            self.clock.await_decision(end.input);
+        } else {
+            self.clock.reach_end(end.input, found);
+        }
+    }
+
+    /// An input that was at its end still was when the wall clock showed `wall`.
+    pub fn still_ends(&mut self, input: InputId, wall: Timestamp) {
+        self.doubted[usize::from(input.0)] = None;
+        self.clock.reach_end(input, wall);
     }
 
     /// Inputs that must be asked for their end: they are known to hold more, or their end is out of sight,
@@ -359,10 +395,8 @@ impl Owned {
         for held in std::mem::take(&mut self.held) {
             self.apply(&held.record(self.partition), intake, wall, Mode::Live);
         }
-        for (input, ended) in self.inputs.ids().zip(&self.ended) {
-            if let Some(wall) = ended {
-                self.clock.reach_end(input, *wall);
-            }
+        for (end, found) in self.ended.clone().into_iter().flatten() {
+            self.pass_end(end, found);
         }
     }
 

@@ -59,8 +59,8 @@ pub struct Worker<L: Log, C: Clock> {
     sweep: Sweep,
     commits: u64,
     pacing: Pacing,
-    /// The wall clock at a moment after which the log had nothing more to deliver: whatever it delivers
-    /// next was found out later.
+    /// The wall clock at a moment after which the log had nothing more to deliver: the records that it
+    /// delivers next came later.
     emptied: Timestamp,
     /// No input is asked for its end before.
     ask_from: Duration,
@@ -169,14 +169,13 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Fetched::Records(records) => {
                 taken += records.len();
                 if let Some(owned) = records.first().and_then(|first| partitions.get_mut(&first.partition)) {
-                    owned.take(records, intake, wall());
+                    owned.take(records, intake, wall(), *emptied);
                 }
             }
-            Fetched::AtEnd(input, partition) => {
+            Fetched::AtEnd(end) => {
                 ends += 1;
-                // It may have waited here, while this worker stood still and more came into the log.
-                if let Some(owned) = partitions.get_mut(&partition) {
-                    owned.reach_end(input, *emptied);
+                if let Some(owned) = partitions.get_mut(&end.partition) {
+                    owned.reach_end(end);
                 }
             }
             Fetched::Assigned(partitions) => group.push(Group::Assigned(partitions)),
@@ -218,7 +217,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
                 // announces: reading again tells.
                 unclear |= owned.doubt(input, now);
             } else {
-                owned.reach_end(input, wall);
+                owned.still_ends(input, wall);
             }
         }
         if unclear { self.seek() } else { Ok(()) }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     drill::{self, Rule},
-    log::{Committed, Fetched, InputId, Inputs, LogError, Offset, Partition, Progress, Record},
+    log::{Committed, End, Fetched, InputId, Inputs, LogError, Offset, Partition, Progress, Record},
     model::Timestamp,
 };
 
@@ -80,8 +80,8 @@ impl Member {
             }
             match other {
                 Kind::AtEnd(place) => {
-                    if let Some((input, partition)) = pass_end(&self.topics, &mut self.taken, &place) {
-                        handle(Fetched::AtEnd(input, partition));
+                    if let Some(end) = pass_end(&self.consumer, &self.topics, &mut self.taken, &place) {
+                        handle(Fetched::AtEnd(end));
                         delivered += 1;
                     }
                 }
@@ -282,10 +282,13 @@ fn accept<'a>(topics: &Topics, taken: &mut Taken, message: &Message<'a>, likely:
     Some(Record { input, partition, offset, time, key: message.key(), value: message.value() })
 }
 
-/// The input partition that ends there, unless that is said of before the last start or release.
-fn pass_end(topics: &Topics, taken: &mut Taken, place: &Place) -> Option<(InputId, Partition)> {
-    let (input, partition) = (topics.input(&place.topic, InputId(0))?, Partition(place.partition));
-    taken.pass(input, partition, place.offset..place.offset).then_some((input, partition))
+/// The end of an input partition, unless that is said of before the last start or release.
+fn pass_end(consumer: &PolledConsumer, topics: &Topics, taken: &mut Taken, place: &Place) -> Option<End> {
+    let (input, partition, offset) =
+        (topics.input(&place.topic, InputId(0))?, Partition(place.partition), Offset(place.offset));
+    // It is the end of what may be read: the log's own lies further on while a transaction is open.
+    let undecided = known_end(consumer.client(), &place.topic, partition).is_some_and(|end| end > offset.0);
+    taken.pass(input, partition, offset.0..offset.0).then_some(End { input, partition, offset, undecided })
 }
 
 /// The partitions, which must be the same of every input topic.

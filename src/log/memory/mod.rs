@@ -15,8 +15,8 @@ use self::{
     transactions::{Entry, Place, Transactions},
 };
 use super::{
-    Committed, Fetched, InputId, Inputs, Log, LogError, Offset, Output, OutputTopic, Partition, Record, Restoring, Row,
-    Table, TableReader, TakeRow, Transaction, protocol,
+    Committed, End, Fetched, InputId, Inputs, Log, LogError, Offset, Output, OutputTopic, Partition, Record, Restoring,
+    Row, Table, TableReader, TakeRow, Transaction, protocol,
 };
 use crate::{
     drill::{self, Rule},
@@ -187,7 +187,7 @@ pub struct MemoryLog {
     ended: BTreeSet<(InputId, Partition)>,
     /// Ends that are still to be reported: a client finds them out by itself, and may be asked for them
     /// long after.
-    ends: Vec<(InputId, Partition)>,
+    ends: Vec<End>,
     watch: Watch,
 }
 
@@ -200,6 +200,11 @@ impl MemoryLog {
     fn is_deaf(&self) -> bool {
         let contents = self.cluster.contents();
         contents.deaf.get(&self.member).is_some_and(|until| contents.now < *until)
+    }
+
+    fn is_stalled(&self, place: (InputId, Partition)) -> bool {
+        let contents = self.cluster.contents();
+        contents.stalled.get(&place).is_some_and(|until| contents.now < *until)
     }
 
     fn group_event(&mut self) -> Option<Fetched<'static>> {
@@ -219,10 +224,10 @@ impl MemoryLog {
 
     /// What is there of an input from `position` on, at most `max` records; nothing while it stalls.
     fn fetch(&self, place: (InputId, Partition), position: Offset, max: usize) -> Option<Vec<Stored>> {
-        let contents = self.cluster.contents();
-        if contents.stalled.get(&place).is_some_and(|until| contents.now < *until) {
+        if self.is_stalled(place) {
             return None;
         }
+        let contents = self.cluster.contents();
         let records = contents.records.get(&place).map_or(&[][..], Vec::as_slice);
         Some(records.iter().skip(position.0 as usize).take(max).cloned().collect())
     }
@@ -241,10 +246,12 @@ impl Log for MemoryLog {
             });
             return Ok(());
         }
-        if !self.ends.is_empty() {
-            for (input, partition) in std::mem::take(&mut self.ends) {
-                handle(Fetched::AtEnd(input, partition));
-            }
+        // What stalls are the broker's answers, those that say where an input ends like all others.
+        let ends = std::mem::take(&mut self.ends).into_iter();
+        let (late, there): (_, Vec<End>) = ends.partition(|end| self.is_stalled((end.input, end.partition)));
+        self.ends = late;
+        if !there.is_empty() {
+            there.into_iter().for_each(|end| handle(Fetched::AtEnd(end)));
             return Ok(());
         }
         let mut left = max;
@@ -263,7 +270,8 @@ impl Log for MemoryLog {
                 self.ended.remove(&place);
             }
             if left > 0 && self.ended.insert(place) {
-                self.ends.push(place);
+                let offset = self.positions[&place];
+                self.ends.push(End { input: place.0, partition: place.1, offset, undecided: false });
             }
         }
         Ok(())

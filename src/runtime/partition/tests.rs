@@ -48,7 +48,10 @@ fn promoted() -> Owned {
 
 /// A turn of the worker, with nothing left to read.
 fn turn(owned: &mut Owned, wall: Timestamp) {
-    owned.inputs.clone().ids().for_each(|input| owned.reach_end(input, wall));
+    owned.sought(wall);
+    for (input, partition, offset) in owned.positions().collect::<Vec<_>>() {
+        owned.reach_end(End { input, partition, offset, undecided: false });
+    }
     owned.pass_time(wall);
     owned.judge_afresh(wall);
 }
@@ -89,9 +92,63 @@ fn a_record_finds_its_account_judged_by_the_promoted_model() {
         key: None,
         value: Some(value.as_bytes()),
     };
-    owned.take(&[record], &mut intake, wall);
+    owned.take(&[record], &mut intake, wall, wall);
     let (before, then) = (format_rfc3339(wall.back(GRACE)), format_rfc3339(wall));
     assert_eq!(told(&owned), [format!("{before} none by model"), format!("{then} hot by signal")]);
     (0..100).for_each(|_| turn(&mut owned, wall));
     assert_eq!(told(&owned).len(), 2, "{:?}", told(&owned));
+}
+
+/// A partition that reads again from 10 what was committed up to 20 of the events and to 0 of the accounts.
+fn catching_up() -> Owned {
+    let start = Start {
+        from: vec![Offset(10), Offset(0)].into(),
+        committed: vec![Offset(20), Offset(0)].into(),
+        checkpoint: None,
+        metadata: Vec::new(),
+    };
+    let mut owned = Owned::new(Partition(0), model(1, 20), GRACE, inputs(), start);
+    owned.catch_up();
+    owned
+}
+
+const fn end(offset: i64) -> End {
+    End { input: InputId(0), partition: Partition(0), offset: Offset(offset), undecided: false }
+}
+
+#[test]
+fn an_end_below_what_was_committed_is_none() {
+    let mut owned = catching_up();
+    owned.reach_end(end(15));
+    assert!(!owned.is_caught_up(), "a replica that is behind would make us skip what it lacks");
+    owned.reach_end(end(20));
+    assert!(owned.is_caught_up());
+}
+
+#[test]
+fn an_end_behind_markers_is_where_reading_goes_on() {
+    let mut owned = catching_up();
+    owned.reach_end(end(21));
+    owned.go_live();
+    owned.take_held(&mut Intake::new(owned.engine.model().clone(), &settings(1)), at(1));
+    let next = |owned: &Owned| owned.positions().next().map(|(_, _, offset)| offset);
+    assert_eq!(
+        (next(&owned), owned.has_work()),
+        (Some(Offset(21)), true),
+        "it is committed, before retention gets there"
+    );
+    owned.reach_end(end(23));
+    assert_eq!(next(&owned), Some(Offset(23)));
+}
+
+#[test]
+fn what_a_transaction_holds_back_holds_the_clock() {
+    let mut owned = catching_up();
+    owned.go_live();
+    owned.sought(at(1));
+    owned.reach_end(End { input: InputId(1), offset: Offset(0), ..end(0) });
+    owned.reach_end(End { undecided: true, ..end(20) });
+    assert_eq!(owned.clock.advance(at(1)), Timestamp::MIN);
+    owned.reach_end(end(21));
+    assert_eq!(owned.clock.advance(at(1)), at(1).back(GRACE));
 }

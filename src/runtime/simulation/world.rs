@@ -181,6 +181,28 @@ impl World {
     /// A worker has just got to the end of its input, and sleeps over an event that puts off a fall, and
     /// over the time of that fall.
     pub fn oversleep(&mut self) -> Result<(), String> {
+        self.work_until_a_fall_is_near()?;
+        self.pass(0, 10_000);
+        self.append_to_all("falls", "visit");
+        self.pass(0, 25_000);
+        self.rest()
+    }
+
+    /// The broker has found the end of an input, and its answer is on its way over an event that puts off a
+    /// fall, and over the time of that fall. The worker goes on looking.
+    pub fn answer_late(&mut self) -> Result<(), String> {
+        self.work_until_a_fall_is_near()?;
+        self.stall_all(5_000);
+        self.pass(0, 10_000);
+        self.append_to_all("falls", "visit");
+        self.pass(0, 25_000);
+        self.turn_all()?;
+        self.rest()
+    }
+
+    /// Accounts are about to fall, and workers have just read what was there: the end of the input is found,
+    /// and they are yet to hear of it.
+    fn work_until_a_fall_is_near(&mut self) -> Result<(), String> {
         self.end_trouble();
         self.fade()?;
         self.append_to_all("falls", "demo");
@@ -189,11 +211,7 @@ impl World {
         let fall = owned.filter_map(|owned| owned.engine.next_deadline()).min().ok_or("nothing falls")?;
         self.pass(0, fall.millis() - 20_000 - self.wall().millis());
         self.append_to_all("other", "visit");
-        self.turn_all()?;
-        self.pass(0, 10_000);
-        self.append_to_all("falls", "visit");
-        self.pass(0, 25_000);
-        self.rest()
+        self.turn_all()
     }
 
     /// Nothing is delivered while an event makes a fall possible and another one puts it off, until after
@@ -201,12 +219,16 @@ impl World {
     pub fn stall_over_a_fall(&mut self) -> Result<(), String> {
         self.end_trouble();
         self.fade()?;
-        (0..PARTITIONS).for_each(|partition| self.cluster.stall(EVENTS, Partition(partition), 10_000));
+        self.stall_all(10_000);
         self.append_to_all("falls", "demo");
         self.pass(0, 8 * 3_600_000);
         self.append_to_all("falls", "visit");
         self.pass(0, 2 * 3_600_000);
         self.rest()
+    }
+
+    fn stall_all(&self, millis: i64) {
+        (0..PARTITIONS).for_each(|partition| self.cluster.stall(EVENTS, Partition(partition), millis));
     }
 
     fn append_to_all(&mut self, account: &str, kind: &str) {

@@ -62,6 +62,8 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// Points the log at the positions of all partitions and lets those deliver that may.
     pub(super) fn seek(&mut self) -> Result<(), LogError> {
+        let wall = self.clock.wall();
+        self.partitions.values_mut().for_each(|owned| owned.sought(wall));
         let at: Vec<_> = self.partitions.values().flat_map(Owned::positions).collect();
         self.log.start(&at)?;
         self.paused.clear();
