@@ -221,8 +221,9 @@ pub trait Log {
     fn bounds(&mut self, input: InputId, partition: Partition) -> Result<Range<Offset>, LogError>;
 
     /// Which of these input partitions, all of them taken up, hold more than what was delivered of them, in
-    /// their order. Markers of transactions count as well, until the end was delivered.
-    fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError>;
+    /// their order; nothing where nobody says so soon. Markers of transactions count as well, until the end
+    /// was delivered.
+    fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Vec<Option<bool>>;
 
     /// Takes up the assigned partitions (these and no others), all paused, each input at its offset.
     /// Also moves partitions that are already taken up to another offset.

@@ -34,6 +34,8 @@ const WAIT_MAX: Duration = Duration::from_millis(50);
 const CHANGES_AT_ONCE: usize = 4096;
 /// After how long an input is asked for its end again when there was no answer.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// For how long nobody may say where an input ends before that is told.
+const SILENCE_TOLD_AFTER: Duration = Duration::from_secs(30);
 /// Bytes of pages that one turn stores.
 const PAGE_BYTES_AT_ONCE: usize = 4 << 20;
 
@@ -64,6 +66,8 @@ pub struct Worker<L: Log, C: Clock> {
     emptied: Timestamp,
     /// No input is asked for its end before.
     ask_from: Duration,
+    /// Since when some input has no answer to that, or when it was last told.
+    silent_since: Option<Duration>,
 }
 
 /// Walks all pages of all partitions once per checkpoint interval.
@@ -104,6 +108,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             pacing: Pacing::new(now),
             emptied,
             ask_from: now,
+            silent_since: None,
         }
     }
 
@@ -201,17 +206,11 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if unsure.is_empty() {
             return Ok(());
         }
-        let more = match self.log.hold_more(&unsure) {
-            Err(LogError::Passing(error)) => {
-                tracing::debug!(target: "worker", "timers wait: {error}");
-                self.ask_from = self.clock.monotonic() + ASK_AGAIN_AFTER;
-                return Ok(());
-            }
-            answer => answer?,
-        };
+        let answers: Vec<_> = unsure.iter().copied().zip(self.log.hold_more(&unsure)).collect();
+        self.note_silence(&answers);
         let mut unclear = false;
-        for ((input, partition), more) in unsure.into_iter().zip(more) {
-            let Some(owned) = self.partitions.get_mut(&partition) else { continue };
+        for ((input, partition), more) in answers {
+            let (Some(owned), Some(more)) = (self.partitions.get_mut(&partition), more) else { continue };
             if more {
                 // Records on their way, or markers of transactions that came alone, which nobody
                 // announces: reading again tells.
@@ -221,6 +220,27 @@ impl<L: Log, C: Clock> Worker<L, C> {
             }
         }
         if unclear { self.seek() } else { Ok(()) }
+    }
+
+    /// Asks the less often, and says so after a while, when somebody must know where an input ends and nobody
+    /// tells.
+    fn note_silence(&mut self, answers: &[((InputId, Partition), Option<bool>)]) {
+        let silent = answers.iter().find(|(_, more)| more.is_none());
+        let Some(((input, partition), _)) = silent else {
+            self.silent_since = None;
+            return;
+        };
+        let now = self.clock.monotonic();
+        self.ask_from = now + ASK_AGAIN_AFTER;
+        let since = *self.silent_since.get_or_insert(now);
+        if now - since > SILENCE_TOLD_AFTER {
+            self.silent_since = Some(now);
+            let topic = self.settings.inputs.name(*input);
+            tracing::warn!(
+                target: "worker",
+                "falls wait: no broker says where `{topic}` partition {} ends; has it a leader?", partition.0
+            );
+        }
     }
 
     /// How long nothing needs doing, if no record comes.

@@ -118,6 +118,7 @@ impl KafkaConfig {
     pub(super) fn observer(&self, worker: usize) -> ClientConfig {
         let mut config = self.base(&format!("{worker}-ends"));
         config.set("isolation.level", "read_uncommitted");
+        self.set_unless_given(&mut config, "topic.metadata.refresh.interval.ms", "2000");
         config
     }
 

@@ -31,8 +31,10 @@ pub(super) type PolledConsumer = Polled<BaseConsumer<Callbacks>>;
 
 /// Records that are taken from the client before they are handed on together.
 const EVENTS_AT_ONCE: usize = 64;
-/// How long a question for the ends of inputs may take: nothing else is done meanwhile.
+/// How long questions for the ends of inputs may take: nothing else is done meanwhile.
 const END_WITHIN: Duration = Duration::from_secs(1);
+/// How long a question for the end of a single one may take at least.
+const END_WITHIN_LEAST: Duration = Duration::from_millis(50);
 
 /// One member of the consumer group.
 pub(super) struct Member {
@@ -42,6 +44,8 @@ pub(super) struct Member {
     observer: BaseConsumer<Callbacks>,
     topics: Topics,
     taken: Taken,
+    /// When inputs were last asked for their ends, some had none to tell.
+    ends_missing: bool,
 }
 
 impl Member {
@@ -53,7 +57,13 @@ impl Member {
         consumer.subscribe(&inputs.0.iter().map(|(name, _)| &**name).collect::<Vec<_>>())?;
         let consumer = Polled::consumer(consumer)
             .ok_or_else(|| KafkaError::ClientCreation("the consumer has no queue of events".into()))?;
-        Ok(Self { consumer, observer, topics: config.topics.clone(), taken: Taken::new(inputs.0.len()) })
+        Ok(Self {
+            consumer,
+            observer,
+            topics: config.topics.clone(),
+            taken: Taken::new(inputs.0.len()),
+            ends_missing: false,
+        })
     }
 
     pub(super) fn poll(
@@ -146,26 +156,43 @@ impl Member {
         bounds(if broken { &self.consumer } else { &self.observer }, topic, partition)
     }
 
-    pub(super) fn hold_more(&self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError> {
-        let list = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
-        let answer = fault::insist(
-            || "asking for the ends of the inputs".into(),
-            END_WITHIN,
-            |left| {
-                let mut latest = list.clone();
-                latest.set_all_offsets(rdkafka::Offset::End)?;
-                let answer = self.observer.offsets_for_times(latest, left)?;
-                answer.elements().iter().try_for_each(|element| element.error())?;
-                Ok(answer)
-            },
-        )?;
-        let more = |(input, partition): &(InputId, Partition)| {
-            let end = answer.find_partition(self.topics.inputs().name(*input), partition.0);
-            let end = end.and_then(|element| element.offset().to_raw());
-            let next = self.taken.next(*input, *partition);
-            next.zip(end).is_none_or(|(next, end)| next < end)
+    pub(super) fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Vec<Option<bool>> {
+        let deadline = Instant::now() + END_WITHIN;
+        // One question for all; one for each after some had no answer, so that a partition without a leader does
+        // not keep the others from theirs.
+        let (at_once, within) = match self.ends_missing {
+            false => (inputs.len(), END_WITHIN),
+            true => (1, (END_WITHIN / inputs.len().max(1) as u32).max(END_WITHIN_LEAST)),
         };
-        Ok(inputs.iter().map(more).collect())
+        let mut more = Vec::with_capacity(inputs.len());
+        for inputs in inputs.chunks(at_once.max(1)) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            more.extend(self.ask_for_more(inputs, within.min(left)));
+        }
+        self.ends_missing = more.contains(&None);
+        more
+    }
+
+    fn ask_for_more(&self, inputs: &[(InputId, Partition)], within: Duration) -> Vec<Option<bool>> {
+        let unanswered = vec![None; inputs.len()];
+        if within.is_zero() {
+            return unanswered;
+        }
+        let mut latest = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
+        let asked = latest.set_all_offsets(rdkafka::Offset::End);
+        match asked.and_then(|()| self.observer.offsets_for_times(latest, within)) {
+            Ok(answer) => inputs.iter().map(|place| self.holds_more(*place, &answer)).collect(),
+            Err(error) => {
+                tracing::debug!(target: "kafka", %error, "nobody says where inputs end");
+                unanswered
+            }
+        }
+    }
+
+    fn holds_more(&self, (input, partition): (InputId, Partition), ends: &TopicPartitionList) -> Option<bool> {
+        let end = ends.find_partition(self.topics.inputs().name(input), partition.0)?;
+        let end = end.error().ok().and_then(|()| end.offset().to_raw())?;
+        Some(self.taken.next(input, partition).is_none_or(|next| next < end))
     }
 
     pub(super) fn lag(&self, input: InputId, partition: Partition) -> Option<u64> {

@@ -79,7 +79,7 @@ impl Log for KafkaLog {
         self.member.extent(self.config.topics.inputs().name(input), partition)
     }
 
-    fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Result<Vec<bool>, LogError> {
+    fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Vec<Option<bool>> {
         self.member.hold_more(inputs)
     }
 
