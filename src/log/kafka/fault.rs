@@ -30,9 +30,7 @@ pub(super) fn of_consumer(fault: &Fault) -> Option<LogError> {
     }
     match code {
         Code::AutoOffsetReset | Code::LogTruncation => Some(out_of_range(fault)),
-        Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
-            Some(LogError::Refused(format!("{subject}: {text}; grant the rights and restart")))
-        }
+        code if is_denial(*code) => Some(denied(&format!("{subject}: {text}"))),
         Code::InconsistentGroupProtocol | Code::InvalidSessionTimeout | Code::InvalidGroupId => {
             Some(LogError::Refused(format!(
                 "joining the group: {text}; every member must be a Tidemark of the same settings, and the broker must \
@@ -72,6 +70,22 @@ fn out_of_range(Fault { place, text, .. }: &Fault) -> LogError {
          group's offsets and delete the state topic to start afresh",
         place.topic, place.partition, place.offset
     ))
+}
+
+/// Whether the cluster denies a right. Asking again does not help: the same would be denied after every restore.
+pub(super) fn is_denial(code: Code) -> bool {
+    matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+    )
+}
+
+/// What was denied, for a person.
+pub(super) fn denied(text: &str) -> LogError {
+    LogError::Refused(format!("{text}; grant the rights and restart"))
 }
 
 /// Whether asking again may help.

@@ -20,6 +20,7 @@ use super::{
     Topics,
     close::close_aside,
     config::{ANSWER_WITHIN, KafkaConfig, TRANSACTION_TIMEOUT},
+    fault::{denied, is_denial},
     member::Member,
     native::{Callbacks, Kind, Message, Polled},
 };
@@ -64,11 +65,9 @@ impl Writer {
     pub(super) fn prepare(&mut self) -> Result<(), LogError> {
         if self.producer.is_none() {
             self.producer = Some(self.create().map_err(|error| {
-                LogError::Passing(format!(
-                    "starting transactions as `{}` at {}: {error}",
-                    self.config.transactional_id(self.worker),
-                    self.config.brokers
-                ))
+                let id = self.config.transactional_id(self.worker);
+                let text = format!("starting transactions as `{id}` at {}: {error}", self.config.brokers);
+                if error.rdkafka_error_code().is_some_and(is_denial) { denied(&text) } else { LogError::Passing(text) }
             })?);
         }
         Ok(())
@@ -342,7 +341,7 @@ impl<'a> KafkaAttempt<'a> {
 
     fn take_report(&mut self, report: &Message<'_>) {
         if let Some(code) = report.error() {
-            self.undelivered.get_or_insert_with(|| undelivered(report, code));
+            self.undelivered.get_or_insert_with(|| undelivered(self.producer, report, code));
         } else if report.offset() >= 0 && *report.topic() == **self.topics.output(OutputTopic::State) {
             // A record that was delivered before its repetition has no offset.
             self.state_ends.insert(Partition(report.partition()), Offset(report.offset() + 1));
@@ -370,13 +369,17 @@ fn offsets(topics: &Topics, progress: &[Progress]) -> TopicPartitionList {
 
 /// What an error of the library means; one that says nothing of itself is fatal.
 fn classify(what: &str, error: &KafkaError) -> Failure {
-    match error {
+    let mut failure = match error {
         KafkaError::Transaction(inner) if inner.is_fatal() => fatal(what, inner.code(), inner),
         KafkaError::Transaction(inner) if inner.txn_requires_abort() => Failure::abort(&format!("{what}: {inner}")),
         // Refused before it was sent; the transaction itself is sound.
         KafkaError::MessageProduction(_) => Failure::abort(&format!("{what}: {error}")),
         _ => Failure::replace(&format!("{what}: {error}")),
+    };
+    if error.rdkafka_error_code().is_some_and(is_denial) {
+        failure.error = denied(&format!("{what}: {error}"));
     }
+    failure
 }
 
 const FENCED: [Code; 3] = [Code::Fenced, Code::InvalidProducerEpoch, Code::ProducerFenced];
@@ -396,12 +399,21 @@ fn fatal(what: &str, code: Code, reason: impl Display) -> Failure {
     Failure::replace(&format!("{what}: {reason}"))
 }
 
-fn undelivered(report: &Message<'_>, code: Code) -> Failure {
-    if code == Code::MessageSizeTooLarge || code == Code::MessageBatchTooLarge {
-        let bytes = report.key().map_or(0, <[u8]>::len) + report.value().map_or(0, <[u8]>::len);
-        return too_large(report.topic(), report.partition(), bytes, None);
+fn undelivered(producer: &PolledProducer, report: &Message<'_>, code: Code) -> Failure {
+    let what = writing(report.topic(), report.partition());
+    match code {
+        Code::MessageSizeTooLarge | Code::MessageBatchTooLarge => {
+            let bytes = report.key().map_or(0, <[u8]>::len) + report.value().map_or(0, <[u8]>::len);
+            too_large(report.topic(), report.partition(), bytes, None)
+        }
+        // The library has given the transaction up, and tells why to whoever would begin another one.
+        Code::PurgeQueue | Code::PurgeInflight => match producer.begin_transaction() {
+            Err(error @ KafkaError::Transaction(_)) => classify(&what, &error),
+            _ => Failure::abort(&format!("{what}: {code}")),
+        },
+        code if is_denial(code) => Failure { remedy: Remedy::Abort, error: denied(&format!("{what}: {code}")) },
+        code => Failure::abort(&format!("{what}: {code}")),
     }
-    Failure::abort(&format!("{}: {code}", writing(report.topic(), report.partition())))
 }
 
 fn writing(topic: impl Display, partition: i32) -> String {
