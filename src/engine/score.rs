@@ -6,7 +6,7 @@ use super::{
     account::{Account, NEVER, Tag},
     crossing::falls_below,
     layout::{Layout, Slot, SlotKind},
-    numbers::{FADED_POINTS, time_to_fade},
+    numbers::{FADED_POINTS, reaches, time_to_fade},
     worth::Worth,
 };
 use crate::model::{Facts, FitScore, Model, Reason, Scoring, Signal, SignalId, Timestamp};
@@ -82,8 +82,8 @@ impl<'a> Reading<'a> {
             }
         }
         let grade = self.model.fit().grades.map(|grades| match points {
-            points if points > grades.a => 'A',
-            points if points >= grades.b => 'B',
+            points if !reaches(grades.a, points) => 'A',
+            points if reaches(points, grades.b) => 'B',
             _ => 'C',
         });
         (coverage > 0.0).then_some(FitScore { points, coverage, grade })
