@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidemark::{
     engine::{AccountImage, Engine, Mode, PageId, Remap, Step},
-    model::{Band, Change, Event, EventId, Hit, Model, Op, SignalId, Span, Timestamp, Transition},
+    model::{Attributes, Band, Change, Event, EventId, Facts, Hit, Model, Op, SignalId, Span, Timestamp, Transition},
     wire::model_file,
 };
 
@@ -97,6 +97,26 @@ fn what_a_new_model_no_longer_has_is_left_once() {
     load(&mut again, &after);
     step.standings.iter().for_each(|standing| again.load_standing(standing));
     assert_eq!(told(&judge_afresh(&mut again, clock)), Vec::<String>::new(), "it was said before the restart");
+}
+
+#[test]
+fn a_standing_names_the_suppression_of_the_new_model() {
+    let suppressing = |text: &str, name: &str| {
+        model(&format!("{text}suppress:\n  - {{ name: {name}, match: {{ lifecycle: customer }} }}\n"))
+    };
+    let (mut before, mut step) = (Engine::new(suppressing(BEFORE, "customer"), Span::ZERO), Step::default());
+    let hits = [Hit::Count(SignalId(0))];
+    let event = Event { account: "acme", id: EventId(1), time: START, recorded: START, hits: &hits };
+    before.apply(&event, Mode::Live, START, &mut step);
+    let facts = Facts { known: 1, holds: 1 };
+    before.apply_attributes(&Attributes { account: "acme", recorded: START, facts }, Mode::Live, START, &mut step);
+    let mask = |step: &Step| step.standings.last().and_then(|standing| standing.suppressed_by.clone());
+    assert_eq!(mask(&step).as_deref(), Some("customer"));
+
+    let mut after = Engine::new(suppressing(AFTER, "client"), Span::ZERO);
+    load(&mut after, &before);
+    let step = judge_afresh(&mut after, START + Span::seconds(60));
+    assert_eq!((told(&step), mask(&step).as_deref()), (vec![], Some("client")));
 }
 
 #[test]

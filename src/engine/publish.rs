@@ -11,7 +11,9 @@ use super::{
     numbers::reaches,
 };
 use crate::drill::{self, Rule};
-use crate::model::{Cause, Change, Op, SegmentId, SegmentSince, Standing, TierGained, TierId, Timestamp, Transition};
+use crate::model::{
+    Cause, Change, Facts, Op, SegmentId, SegmentSince, Standing, TierGained, TierId, Timestamp, Transition,
+};
 
 impl Engine {
     /// Publishes what differs between the verdict on an account at `time` and its standing. Without a
@@ -248,7 +250,14 @@ impl Engine {
         for at in 0..self.pages[usize::from(page.0)].len() {
             let time = clock.max(self.account(page, at).settled);
             self.mark(page, step);
+            let published = step.standings.len();
             self.conclude(page, at, time, Mode::Live, Cause::Model, Effect::Any, detected_at, step);
+            let reading = self.reading(page, at);
+            // Of one that attributes may mask, what masks it may have another name now.
+            let masked = !reading.account.stands() && reading.facts() != Facts::default();
+            if masked && step.standings.len() == published {
+                self.stand_still(page, at, time, step);
+            }
         }
     }
 }
