@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
+mod afresh;
+
 /// Due timers that one record or one turn may fire; the rest follow in the next.
 const TIMERS_AT_ONCE: usize = 1024;
-/// Pages that one turn judges afresh after a change of the model.
-const PAGES_JUDGED_AT_ONCE: usize = 16;
 /// Records whose accounts are fetched from memory together.
 const LOOKED_UP_AT_ONCE: usize = 64;
 /// How long before a timer is due an input is asked for its end.
@@ -348,11 +348,6 @@ impl Owned {
         &self.committed
     }
 
-    /// Whether accounts were last judged under another model than the engine's.
-    pub fn model_changed(&self) -> bool {
-        self.judged_under != *self.engine.model().id().digest
-    }
-
     /// Reads the attributes again from `start`, since what the pages know answers another model.
     pub fn reread_attributes(&mut self, input: InputId, start: Offset) {
         self.rereads_attributes = true;
@@ -398,50 +393,6 @@ impl Owned {
         for (end, found) in self.ended.clone().into_iter().flatten() {
             self.pass_end(end, found);
         }
-    }
-
-    /// Judges some more pages afresh after a change of the model.
-    pub fn judge_afresh(&mut self, wall: Timestamp) {
-        let now = self.clock.advance(wall);
-        if now < Timestamp::EARLIEST {
-            return;
-        }
-        for _ in 0..PAGES_JUDGED_AT_ONCE {
-            if self.step.changes.len() >= CHANGES_WAITING {
-                return;
-            }
-            let Some(page) = self.stale.pop() else { break };
-            self.judge_page_afresh(page, now, wall);
-        }
-        if self.stale.is_empty() && self.model_changed() {
-            self.judged_under = self.engine.model().id().digest.to_string();
-            self.moved = true;
-        }
-    }
-
-    /// Judges the page of an account afresh, if that is still to be done: what a record changes is told apart
-    /// from what the model changes.
-    fn judge_first(&mut self, account: &str, recorded: Timestamp, wall: Timestamp) {
-        if self.phase != Phase::Live || self.stale.is_empty() {
-            return;
-        }
-        let page = page_of(account_hash(account));
-        if let Some(at) = self.stale.iter().position(|stale| *stale == page) {
-            self.stale.swap_remove(at);
-            let now = self.clock.now().max(self.clock.behind(recorded.min(wall)));
-            self.judge_page_afresh(page, now, wall);
-        }
-    }
-
-    fn judge_page_afresh(&mut self, page: PageId, now: Timestamp, wall: Timestamp) {
-        self.engine.judge_afresh(page, now, wall, &mut self.step);
-        self.note_touched();
-        self.moved = true;
-    }
-
-    /// Whether pages wait to be judged afresh, and it is known as of when.
-    pub fn is_stale(&self) -> bool {
-        !self.stale.is_empty() && self.clock.now() >= Timestamp::EARLIEST
     }
 
     /// Stores a page if something in it changed; returns the records for the state topic, which ends at
