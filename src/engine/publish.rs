@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     Effect, Engine, Mode, NEVER, Retired, Step,
     account::Tag,
-    accounts::PageId,
+    accounts::{PageId, account_hash, page_of},
     judge::{Judge, Verdict},
     layout::Layout,
     numbers::reaches,
@@ -245,19 +245,37 @@ impl Engine {
         gains.collect()
     }
 
-    /// Judges all accounts of a page afresh because the model changed; what differs goes out.
+    /// Judges the accounts of a page afresh because the model changed; what differs goes out.
     pub fn judge_afresh(&mut self, page: PageId, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
         for at in 0..self.pages[usize::from(page.0)].len() {
-            let time = clock.max(self.account(page, at).settled);
-            self.mark(page, step);
-            let published = step.standings.len();
-            self.conclude(page, at, time, Mode::Live, Cause::Model, Effect::Any, detected_at, step);
-            let reading = self.reading(page, at);
-            // Of one that attributes may mask, what masks it may have another name now.
-            let masked = !reading.account.stands() && reading.facts() != Facts::default();
-            if masked && step.standings.len() == published {
-                self.stand_still(page, at, time, step);
-            }
+            self.judge_one_afresh(page, at, clock, detected_at, step);
+        }
+    }
+
+    /// The same for a single account, if it is in memory.
+    pub fn judge_account_afresh(&mut self, name: &str, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
+        let hash = account_hash(name);
+        let page = page_of(hash);
+        if let Some(at) = self.pages[usize::from(page.0)].find(hash, name.as_bytes()) {
+            self.judge_one_afresh(page, at, clock, detected_at, step);
+        }
+    }
+
+    fn judge_one_afresh(&mut self, page: PageId, at: usize, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
+        let account = self.account(page, at);
+        // What was loaded, or applied in silence, is not judged yet; what is, was judged under this model.
+        if account.is_judged() {
+            return;
+        }
+        let time = clock.max(account.settled);
+        self.mark(page, step);
+        let published = step.standings.len();
+        self.conclude(page, at, time, Mode::Live, Cause::Model, Effect::Any, detected_at, step);
+        let reading = self.reading(page, at);
+        // Of one that attributes may mask, what masks it may have another name now.
+        let masked = !reading.account.stands() && reading.facts() != Facts::default();
+        if masked && step.standings.len() == published {
+            self.stand_still(page, at, time, step);
         }
     }
 }

@@ -61,34 +61,39 @@ struct InputClock {
     highest: Timestamp,
     /// When nothing was left to read, by the wall clock; nothing while something is.
     end_seen: Option<Timestamp>,
-    /// What is left is held back by a transaction that is open.
-    undecided: bool,
+    /// Since when what is left is held back by a transaction that is open.
+    undecided_since: Option<Timestamp>,
 }
 
 impl PartitionClock {
     /// A clock that has seen nothing of its inputs yet.
     pub fn new(inputs: usize, grace: Span) -> Self {
-        let unseen = InputClock { highest: Timestamp::MIN, end_seen: None, undecided: false };
+        let unseen = InputClock { highest: Timestamp::MIN, end_seen: None, undecided_since: None };
         Self { grace, now: Timestamp::MIN, inputs: vec![unseen; inputs] }
     }
 
     /// A record of the input came by.
     pub fn observe(&mut self, input: InputId, recorded: Timestamp) {
         let clock = &mut self.inputs[usize::from(input.0)];
-        *clock = InputClock { highest: clock.highest.max(recorded), end_seen: None, undecided: false };
+        *clock = InputClock { highest: clock.highest.max(recorded), end_seen: None, undecided_since: None };
     }
 
     /// Nothing was left to read of the input when the wall clock showed `wall`.
     pub fn reach_end(&mut self, input: InputId, wall: Timestamp) {
         let clock = &mut self.inputs[usize::from(input.0)];
         clock.end_seen = clock.end_seen.max(Some(wall));
-        clock.undecided = false;
+        clock.undecided_since = None;
     }
 
-    /// What is left to read of the input is held back by a transaction that is open.
-    pub fn await_decision(&mut self, input: InputId) {
+    /// What is left to read of the input was held back by an open transaction when the wall clock showed `wall`.
+    pub fn await_decision(&mut self, input: InputId, wall: Timestamp) {
         let clock = &mut self.inputs[usize::from(input.0)];
-        (clock.end_seen, clock.undecided) = (None, true);
+        (clock.end_seen, clock.undecided_since) = (None, clock.undecided_since.or(Some(wall)));
+    }
+
+    /// Since when an open transaction holds back what is left to read of the input, if one does.
+    pub fn undecided_since(&self, input: InputId) -> Option<Timestamp> {
+        self.inputs[usize::from(input.0)].undecided_since
     }
 
     /// It is not known any more whether the input is at its end.
@@ -155,7 +160,7 @@ impl PartitionClock {
     pub fn runs_ahead(&self, input: InputId) -> bool {
         let ahead = self.inputs[usize::from(input.0)];
         // What a transaction holds back comes no sooner if others wait.
-        let backlog = self.inputs.iter().filter(|input| input.end_seen.is_none() && !input.undecided);
+        let backlog = self.inputs.iter().filter(|input| input.end_seen.is_none() && input.undecided_since.is_none());
         let slowest = backlog.map(|input| input.highest).min();
         ahead.end_seen.is_none() && slowest.is_some_and(|slowest| ahead.highest.back(LEAD) > slowest)
     }
@@ -215,12 +220,15 @@ mod tests {
         let (events, accounts) = (InputId(0), InputId(1));
         let mut clock = PartitionClock::new(2, Span::seconds(5));
         clock.observe(events, at(100));
-        clock.await_decision(events);
+        clock.await_decision(events, at(120));
+        clock.await_decision(events, at(140));
+        assert_eq!(clock.undecided_since(events), Some(at(120)));
         clock.observe(accounts, at(900));
         assert!(!clock.runs_ahead(accounts), "reading it is no help to what is held back");
         clock.reach_end(accounts, at(1_000));
         assert_eq!(clock.advance(at(1_000)), at(95));
         clock.observe(events, at(101));
+        assert_eq!(clock.undecided_since(events), None);
         clock.observe(accounts, at(900));
         assert!(clock.runs_ahead(accounts));
     }

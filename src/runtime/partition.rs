@@ -165,7 +165,7 @@ impl Owned {
     pub fn take(&mut self, records: &[Record<'_>], intake: &mut Intake, wall: Timestamp, emptied: Timestamp) {
         if let Some(first) = records.first() {
             let at = usize::from(first.input.0);
-            (self.doubted[at], self.asked[at]) = (None, self.asked[at].max(emptied));
+            (self.doubted[at], self.asked[at]) = (None, emptied);
         }
         for records in records.chunks(LOOKED_UP_AT_ONCE) {
             // The key names the account, as a rule; else this was for nothing.
@@ -216,7 +216,7 @@ impl Owned {
             self.moved = true;
         }
         if end.undecided {
-            self.clock.await_decision(end.input);
+            self.clock.await_decision(end.input, found);
         } else {
             self.clock.reach_end(end.input, found);
         }
@@ -398,8 +398,8 @@ impl Owned {
     /// Stores a page if something in it changed; returns the records for the state topic, which ends at
     /// `state_end` or further on.
     pub fn sweep(&mut self, page: PageId, limit: usize, state_end: Offset) -> Vec<Output> {
-        let now = self.clock.now();
-        if !self.engine.sweep(page, now, &mut self.step) {
+        // A page that is stored says under which model its accounts were judged.
+        if self.stale.contains(&page) || !self.engine.sweep(page, self.clock.now(), &mut self.step) {
             return Vec::new();
         }
         let positions: Vec<_> =

@@ -65,6 +65,8 @@ pub struct Worker<L: Log, C: Clock> {
     ask_from: Duration,
     /// Since when some input has no answer to that, or when it was last told.
     silent_since: Option<Duration>,
+    /// No open transaction of an input is told of before.
+    open_told_from: Duration,
 }
 
 /// Walks all pages of all partitions once per checkpoint interval.
@@ -106,6 +108,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             emptied,
             ask_from: now,
             silent_since: None,
+            open_told_from: now,
         }
     }
 
@@ -140,6 +143,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     fn work(&mut self) -> Result<(), LogError> {
         self.look_again()?;
+        self.tell_of_open_transactions();
         for event in self.fetch()? {
             match event {
                 Group::Assigned(partitions) => self.take_up(partitions)?,

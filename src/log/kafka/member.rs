@@ -44,8 +44,10 @@ pub(super) struct Member {
     observer: BaseConsumer<Callbacks>,
     topics: Topics,
     taken: Taken,
-    /// When inputs were last asked for their ends, some had none to tell.
+    /// When all inputs were last asked for their ends together, some had none to tell.
     ends_missing: bool,
+    /// Up to which of them they were last asked one by one.
+    asked_last: usize,
 }
 
 impl Member {
@@ -63,6 +65,7 @@ impl Member {
             topics: config.topics.clone(),
             taken: Taken::new(inputs.0.len()),
             ends_missing: false,
+            asked_last: 0,
         })
     }
 
@@ -157,34 +160,42 @@ impl Member {
     }
 
     pub(super) fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Vec<Option<bool>> {
-        let deadline = Instant::now() + END_WITHIN;
-        // One question for all; one for each after some had no answer, so that a partition without a leader does
-        // not keep the others from theirs.
-        let (at_once, within) = match self.ends_missing {
-            false => (inputs.len(), END_WITHIN),
-            true => (1, (END_WITHIN / inputs.len().max(1) as u32).max(END_WITHIN_LEAST)),
-        };
-        let mut more = Vec::with_capacity(inputs.len());
-        for inputs in inputs.chunks(at_once.max(1)) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            more.extend(self.ask_for_more(inputs, within.min(left)));
+        // One question for all, and after some had no answer one for each, so that a partition without a leader
+        // does not keep the others from theirs; then one for all again.
+        if !self.ends_missing {
+            let more = self.ask_for_more(inputs, END_WITHIN);
+            self.ends_missing = more.contains(&None);
+            return more;
         }
-        self.ends_missing = more.contains(&None);
+        self.ends_missing = false;
+        self.ask_one_by_one(inputs)
+    }
+
+    fn ask_one_by_one(&mut self, inputs: &[(InputId, Partition)]) -> Vec<Option<bool>> {
+        let deadline = Instant::now() + END_WITHIN;
+        let each = END_WITHIN_LEAST.max(END_WITHIN / inputs.len().max(1) as u32);
+        let mut more = vec![None; inputs.len()];
+        // Who comes too late this time comes first the next.
+        let first = self.asked_last;
+        for at in (0..inputs.len()).map(|turn| (first + turn) % inputs.len()) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            more[at] = self.ask_for_more(&inputs[at..=at], each.min(left))[0];
+            self.asked_last = at + 1;
+        }
         more
     }
 
     fn ask_for_more(&self, inputs: &[(InputId, Partition)], within: Duration) -> Vec<Option<bool>> {
-        let unanswered = vec![None; inputs.len()];
-        if within.is_zero() {
-            return unanswered;
-        }
         let mut latest = self.list(inputs.iter().map(|(input, partition)| (*input, *partition, None)));
         let asked = latest.set_all_offsets(rdkafka::Offset::End);
         match asked.and_then(|()| self.observer.offsets_for_times(latest, within)) {
             Ok(answer) => inputs.iter().map(|place| self.holds_more(*place, &answer)).collect(),
             Err(error) => {
                 tracing::debug!(target: "kafka", %error, "nobody says where inputs end");
-                unanswered
+                vec![None; inputs.len()]
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{CHANGES_WAITING, Owned};
 use crate::{
-    engine::{PageId, account_hash, page_of},
+    engine::{account_hash, page_of},
     model::Timestamp,
     view::Phase,
 };
@@ -23,11 +23,13 @@ impl Owned {
             return;
         }
         for _ in 0..PAGES_JUDGED_AT_ONCE {
-            if self.step.changes.len() >= CHANGES_WAITING {
+            if self.step.changes.len().max(self.step.standings.len()) >= CHANGES_WAITING {
                 return;
             }
             let Some(page) = self.stale.pop() else { break };
-            self.judge_page_afresh(page, now, wall);
+            self.engine.judge_afresh(page, now, wall, &mut self.step);
+            self.note_touched();
+            self.moved = true;
         }
         if self.stale.is_empty() && self.model_changed() {
             self.judged_under = self.engine.model().id().digest.to_string();
@@ -35,24 +37,17 @@ impl Owned {
         }
     }
 
-    /// Judges the page of an account afresh, if that is still to be done: what a record changes is told apart
-    /// from what the model changes.
+    /// Judges an account afresh, if that is still to be done: what a record changes is told apart from what the
+    /// model changes. The others of its page wait for their turn, as a batch is bounded.
     pub(super) fn judge_first(&mut self, account: &str, recorded: Timestamp, wall: Timestamp) {
         if self.phase != Phase::Live || self.stale.is_empty() {
             return;
         }
-        let page = page_of(account_hash(account));
-        if let Some(at) = self.stale.iter().position(|stale| *stale == page) {
-            self.stale.swap_remove(at);
+        if self.stale.contains(&page_of(account_hash(account))) {
             let now = self.clock.now().max(self.clock.behind(recorded.min(wall)));
-            self.judge_page_afresh(page, now, wall);
+            self.engine.judge_account_afresh(account, now, wall, &mut self.step);
+            self.note_touched();
         }
-    }
-
-    fn judge_page_afresh(&mut self, page: PageId, now: Timestamp, wall: Timestamp) {
-        self.engine.judge_afresh(page, now, wall, &mut self.step);
-        self.note_touched();
-        self.moved = true;
     }
 
     /// Whether pages wait to be judged afresh, and it is known as of when.

@@ -152,3 +152,14 @@ fn what_a_transaction_holds_back_holds_the_clock() {
     owned.reach_end(end(21));
     assert_eq!(owned.clock.advance(at(1)), at(1).back(GRACE));
 }
+
+#[test]
+fn a_page_is_stored_only_after_it_was_judged_by_the_promoted_model() {
+    let mut owned = promoted();
+    let page = page_of(account_hash("acme"));
+    owned.engine.mark_dirty(page);
+    let stored = |owned: &mut Owned| owned.sweep(page, usize::MAX, Offset(1)).len();
+    assert_eq!(stored(&mut owned), 0, "it would say that the promoted model has judged it");
+    (0..100).for_each(|_| turn(&mut owned, at(30)));
+    assert_eq!((owned.is_stale(), stored(&mut owned)), (false, 1));
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Worker;
 use crate::{
     log::{InputId, Log, LogError, Partition},
+    model::Span,
     runtime::Clock,
     view::Phase,
 };
@@ -13,6 +14,8 @@ use crate::{
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// For how long nobody may say where an input ends before that is told.
 const SILENCE_TOLD_AFTER: Duration = Duration::from_secs(30);
+/// How long a transaction may hold back an input before that is told, and then again.
+const OPEN_TOLD_AFTER: Duration = Duration::from_secs(60);
 
 impl<L: Log, C: Clock> Worker<L, C> {
     /// Records may be in the log that are not here yet: this worker stood still, or the broker is slow
@@ -26,6 +29,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let live = self.partitions.values().filter(|owned| owned.phase == Phase::Live);
         let unsure: Vec<_> = live.flat_map(|owned| owned.unsure(now, wall)).collect();
         if unsure.is_empty() {
+            self.silent_since = None;
             return Ok(());
         }
         let answers: Vec<_> = unsure.iter().copied().zip(self.log.hold_more(&unsure)).collect();
@@ -42,6 +46,27 @@ impl<L: Log, C: Clock> Worker<L, C> {
             }
         }
         if unclear { self.seek() } else { Ok(()) }
+    }
+
+    /// Says so now and then when an open transaction holds back an input for long: falls of its partition wait.
+    pub(super) fn tell_of_open_transactions(&mut self) {
+        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        if now < self.open_told_from {
+            return;
+        }
+        self.open_told_from = now + OPEN_TOLD_AFTER;
+        let long_ago = wall.back(Span::from_millis(OPEN_TOLD_AFTER.as_millis() as i64).unwrap_or(Span::ZERO));
+        for owned in self.partitions.values() {
+            let open = |input: &InputId| owned.clock.undecided_since(*input).is_some_and(|since| since < long_ago);
+            for (input, partition, offset) in owned.positions().filter(|(input, ..)| open(input)) {
+                tracing::warn!(
+                    target: "worker",
+                    "falls of partition {} wait: records of `{}` are undecided behind offset {}; if it stays so, find \
+                     their producer with `kafka-transactions.sh find-hanging` and end it",
+                    partition.0, self.settings.inputs.name(input), offset.0
+                );
+            }
+        }
     }
 
     /// Asks the less often, and says so after a while, when somebody must know where an input ends and nobody
