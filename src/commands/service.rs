@@ -157,7 +157,8 @@ impl Running {
             }
             if asked.elapsed() > STOP_WITHIN {
                 let limit = STOP_WITHIN.as_secs();
-                return Err(anyhow::anyhow!("the workers did not end within {limit} s; the next start restores").into());
+                let late = anyhow::anyhow!("the workers did not end within {limit} s; the next start restores");
+                return outcome.and(Err(late.into()));
             }
         }
         drop(self.http.take());

@@ -261,6 +261,8 @@ impl Engine {
         }
     }
 
+    // Rare: what it shares with the way of every record stays as it is compiled there.
+    #[inline(never)]
     fn judge_one_afresh(&mut self, page: PageId, at: usize, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
         let account = self.account(page, at);
         // What was loaded, or applied in silence, is not judged yet; what is, was judged under this model.

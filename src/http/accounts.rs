@@ -45,12 +45,13 @@ pub async fn show(
 ) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|rejection| bad_request(rejection.body_text()))?;
     let account: Arc<str> = id.into();
+    let whole = is_whole(&sources);
     let explanation = sources.queries.ask(account.clone(), None, ASK_LIMIT).await.map_err(|error| busy(&error))?;
     // Asked after the worker: what it had committed before it answered is in the view.
     let published = sources.view.get(&account);
     match explanation {
         Some(explanation) => Ok(json(encode_account(&explanation, published.as_ref(), sources.model.id()))),
-        None => Err(unknown(&sources, &account)),
+        None => Err(unknown(&account, whole && is_whole(&sources))),
     }
 }
 
@@ -66,9 +67,9 @@ pub async fn list(
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(bad_request(format!("`limit` is {limit}; it must be from 1 to {PAGE_MAX}")));
     }
+    let whole = is_whole(&sources);
     let page = sources.view.by_tier(tier, limit, cursor.as_deref());
-    // Asked after the view, which may have lost a partition meanwhile.
-    if !is_whole(&sources) {
+    if !(whole && is_whole(&sources)) {
         return Err(not_whole("a list would lack accounts"));
     }
     Ok(json(encode_listing(&page.standings, page.next.as_deref(), sources.model.id())))
@@ -97,8 +98,8 @@ fn busy(error: &AskError) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, format!("{error}; try again"))
 }
 
-fn unknown(sources: &Sources, account: &str) -> Problem {
-    if !is_whole(sources) {
+fn unknown(account: &str, whole: bool) -> Problem {
+    if !whole {
         return not_whole(&format!("`{account}` is not known yet"));
     }
     let detail = format!(
@@ -107,8 +108,8 @@ fn unknown(sources: &Sources, account: &str) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
-/// Whether the process shows all accounts of all its partitions. Without that, not to have an account does
-/// not mean that there is none.
+/// Whether the process shows all accounts of all its partitions. Without that, before and after a look, not
+/// to have found an account does not mean that there is none.
 fn is_whole(sources: &Sources) -> bool {
     sources.status.summaries(Instant::now()).iter().all(WorkerSummary::is_live)
 }

@@ -195,7 +195,7 @@ impl Owned {
     }
 
     /// Nothing was left to read of an input.
-    pub fn reach_end(&mut self, end: End) {
+    pub fn reach_end(&mut self, end: End, wall: Timestamp) {
         let at = usize::from(end.input.0);
         if end.offset < self.committed[at] {
             // Says a replica that is behind: what was committed was read.
@@ -204,11 +204,11 @@ impl Owned {
         let found = self.asked[at];
         (self.caught_up[at], self.ended[at], self.doubted[at]) = (true, Some((end, found)), None);
         if self.phase == Phase::Live {
-            self.pass_end(end, found);
+            self.pass_end(end, found, wall);
         }
     }
 
-    fn pass_end(&mut self, end: End, found: Timestamp) {
+    fn pass_end(&mut self, end: End, found: Timestamp, wall: Timestamp) {
         let position = &mut self.positions[usize::from(end.input.0)];
         if *position < end.offset {
             // Past what is nothing to read: when retention has removed it, no more is missing than is.
@@ -216,7 +216,7 @@ impl Owned {
             self.moved = true;
         }
         if end.undecided {
-            self.clock.await_decision(end.input, found);
+            self.clock.await_decision(end.input, wall);
         } else {
             self.clock.reach_end(end.input, found);
         }
@@ -391,7 +391,7 @@ impl Owned {
             self.apply(&held.record(self.partition), intake, wall, Mode::Live);
         }
         for (end, found) in self.ended.clone().into_iter().flatten() {
-            self.pass_end(end, found);
+            self.pass_end(end, found, wall);
         }
     }
 

@@ -66,8 +66,9 @@ impl Publisher {
     /// The partitions' accounts are no longer this worker's to show.
     pub fn dropped(&mut self) {
         let tenures: Vec<Tenure> = self.tenures.drain().map(|(_, tenure)| tenure).collect();
-        self.view.end(&tenures);
+        // In this order: a reader who still sees all partitions assigned has seen their accounts.
         self.status().revoked();
+        self.view.end(&tenures);
     }
 
     /// The worker has ended.

@@ -181,7 +181,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Fetched::AtEnd(end) => {
                 ends += 1;
                 if let Some(owned) = partitions.get_mut(&end.partition) {
-                    owned.reach_end(end);
+                    owned.reach_end(end, wall());
                 }
             }
             Fetched::Assigned(partitions) => group.push(Group::Assigned(partitions)),
@@ -298,7 +298,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let changes: usize = owned().map(|owned| owned.step.changes.len()).sum();
         let due = self.pacing.due_at(changes > 0, &self.settings)?;
         let records: u64 = owned().map(|owned| owned.records).sum();
-        let is_much = changes >= CHANGES_AT_ONCE
+        // After a change of the model there may be standings without changes.
+        let standings: usize = owned().map(|owned| owned.step.standings.len()).sum();
+        let is_much = changes.max(standings) >= CHANGES_AT_ONCE
             || records >= self.settings.commit_records_max
             || self.page_bytes() >= PAGE_BYTES_AT_ONCE;
         Some(if is_much { Duration::ZERO } else { due })

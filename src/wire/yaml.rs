@@ -90,10 +90,12 @@ impl Problem {
         self
     }
 
-    /// The same problem, without the line at fault if that, or the one before it, has one of some words.
+    /// The same problem, without the line at fault if that, the one before it, or the advice has one of some
+    /// words, in lower case.
     pub fn hide_line_with(self, words: &[&str], text: &str) -> Self {
         let near = text.lines().skip(self.place.line.saturating_sub(2)).take(self.place.line.min(2));
-        let found = near.flat_map(|line| words.iter().map(move |word| line.contains(word))).any(|found| found);
+        let told: Vec<String> = near.chain(self.help.as_deref()).map(str::to_lowercase).collect();
+        let found = words.iter().any(|word| told.iter().any(|told| told.contains(word)));
         if found { self.hide_line() } else { self }
     }
 

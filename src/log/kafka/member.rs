@@ -44,7 +44,7 @@ pub(super) struct Member {
     observer: BaseConsumer<Callbacks>,
     topics: Topics,
     taken: Taken,
-    /// When all inputs were last asked for their ends together, some had none to tell.
+    /// Of the inputs that were last asked for their ends some had none to tell.
     ends_missing: bool,
     /// Up to which of them they were last asked one by one.
     asked_last: usize,
@@ -160,15 +160,14 @@ impl Member {
     }
 
     pub(super) fn hold_more(&mut self, inputs: &[(InputId, Partition)]) -> Vec<Option<bool>> {
-        // One question for all, and after some had no answer one for each, so that a partition without a leader
-        // does not keep the others from theirs; then one for all again.
-        if !self.ends_missing {
-            let more = self.ask_for_more(inputs, END_WITHIN);
-            self.ends_missing = more.contains(&None);
-            return more;
+        // One question for all; one for each while some have no answer, so that a partition without a leader does
+        // not keep the others from theirs.
+        if self.ends_missing {
+            return self.ask_one_by_one(inputs);
         }
-        self.ends_missing = false;
-        self.ask_one_by_one(inputs)
+        let more = self.ask_for_more(inputs, END_WITHIN);
+        self.ends_missing = more.contains(&None);
+        more
     }
 
     fn ask_one_by_one(&mut self, inputs: &[(InputId, Partition)]) -> Vec<Option<bool>> {
@@ -177,12 +176,14 @@ impl Member {
         let mut more = vec![None; inputs.len()];
         // Who comes too late this time comes first the next.
         let first = self.asked_last;
+        self.ends_missing = false;
         for at in (0..inputs.len()).map(|turn| (first + turn) % inputs.len()) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
             more[at] = self.ask_for_more(&inputs[at..=at], each.min(left))[0];
+            self.ends_missing |= more[at].is_none();
             self.asked_last = at + 1;
         }
         more

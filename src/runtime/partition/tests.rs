@@ -50,7 +50,7 @@ fn promoted() -> Owned {
 fn turn(owned: &mut Owned, wall: Timestamp) {
     owned.sought(wall);
     for (input, partition, offset) in owned.positions().collect::<Vec<_>>() {
-        owned.reach_end(End { input, partition, offset, undecided: false });
+        owned.reach_end(End { input, partition, offset, undecided: false }, wall);
     }
     owned.pass_time(wall);
     owned.judge_afresh(wall);
@@ -119,16 +119,16 @@ const fn end(offset: i64) -> End {
 #[test]
 fn an_end_below_what_was_committed_is_none() {
     let mut owned = catching_up();
-    owned.reach_end(end(15));
+    owned.reach_end(end(15), at(1));
     assert!(!owned.is_caught_up(), "a replica that is behind would make us skip what it lacks");
-    owned.reach_end(end(20));
+    owned.reach_end(end(20), at(1));
     assert!(owned.is_caught_up());
 }
 
 #[test]
 fn an_end_behind_markers_is_where_reading_goes_on() {
     let mut owned = catching_up();
-    owned.reach_end(end(21));
+    owned.reach_end(end(21), at(1));
     owned.go_live();
     owned.take_held(&mut Intake::new(owned.engine.model().clone(), &settings(1)), at(1));
     let next = |owned: &Owned| owned.positions().next().map(|(_, _, offset)| offset);
@@ -137,7 +137,7 @@ fn an_end_behind_markers_is_where_reading_goes_on() {
         (Some(Offset(21)), true),
         "it is committed, before retention gets there"
     );
-    owned.reach_end(end(23));
+    owned.reach_end(end(23), at(1));
     assert_eq!(next(&owned), Some(Offset(23)));
 }
 
@@ -146,10 +146,10 @@ fn what_a_transaction_holds_back_holds_the_clock() {
     let mut owned = catching_up();
     owned.go_live();
     owned.sought(at(1));
-    owned.reach_end(End { input: InputId(1), offset: Offset(0), ..end(0) });
-    owned.reach_end(End { undecided: true, ..end(20) });
+    owned.reach_end(End { input: InputId(1), offset: Offset(0), ..end(0) }, at(1));
+    owned.reach_end(End { undecided: true, ..end(20) }, at(1));
     assert_eq!(owned.clock.advance(at(1)), Timestamp::MIN);
-    owned.reach_end(end(21));
+    owned.reach_end(end(21), at(1));
     assert_eq!(owned.clock.advance(at(1)), at(1).back(GRACE));
 }
 

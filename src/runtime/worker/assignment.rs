@@ -88,16 +88,17 @@ impl<L: Log, C: Clock> Worker<L, C> {
     /// Memory may be ahead of the log: restore everything.
     pub(super) fn start_over(&mut self, reason: &str) {
         tracing::warn!(target: "worker", partitions = ?numbers(self.partitions.keys()), "restoring after: {reason}");
-        let again: Vec<_> = match &self.untaken {
-            Some((partitions, _)) => partitions.clone(),
-            None => self.partitions.keys().copied().collect(),
+        // An assignment of nothing that was not taken up is to be taken up like any other.
+        let again: Option<Vec<_>> = match &self.untaken {
+            Some((partitions, _)) => Some(partitions.clone()),
+            None => Some(self.partitions.keys().copied().collect()).filter(|owned: &Vec<_>| !owned.is_empty()),
         };
         self.publisher.dropped();
         self.partitions.clear();
         self.kept.clear();
         self.restores.clear();
         self.forget_uncommitted();
-        self.untaken = (!again.is_empty()).then(|| (again, self.clock.monotonic() + RETRY_AFTER));
+        self.untaken = again.map(|again| (again, self.clock.monotonic() + RETRY_AFTER));
     }
 
     fn forget_uncommitted(&mut self) {

@@ -85,7 +85,9 @@ impl<L: Log, C: Clock> Worker<L, C> {
             let topic = self.settings.inputs.name(*input);
             tracing::warn!(
                 target: "worker",
-                "falls wait: no broker says where `{topic}` partition {} ends; has it a leader?", partition.0
+                "falls wait: no broker says where some inputs end, `{topic}` partition {} among them; have they \
+                 leaders?",
+                partition.0
             );
         }
     }

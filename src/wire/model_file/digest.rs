@@ -113,8 +113,8 @@ impl Canonical<'_> {
         &self.0.signals[usize::from(signal.0)].name
     }
 
-    fn fact(&self, fact: usize) -> &str {
-        &self.0.facts[fact].statement
+    fn fact(&self, fact: usize) -> String {
+        statement(&self.0.facts[fact].matcher, &self.0.attribute_keys)
     }
 }
 

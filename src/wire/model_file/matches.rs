@@ -149,7 +149,7 @@ pub fn statement(Matcher(tests): &Matcher, keys: &Keys) -> String {
     format!("{{{}}}", tests.join(","))
 }
 
-/// The text, or if it is long (hundreds of domains) its digest.
+/// The text, or if it is long (dozens of domains) its digest.
 fn shortened(text: String) -> String {
     if text.len() <= MAX_STATEMENT {
         return text;

@@ -104,6 +104,22 @@ fn a_long_statement_about_attributes_has_a_short_name() {
 }
 
 #[test]
+fn a_long_statement_is_in_the_digest_as_it_stands() {
+    let domains: Vec<String> = (0..100).map(|number| format!("company-{number}.example")).collect();
+    let text = format!(
+        "model: long\nversion: 1\nsignals:\n  - {{ name: visit, match: {{ type: page_view }}, points: 12, half_life: 10d }}\n\
+         tiers:\n  - {{ name: high, intent: {{ enter: 60, exit: 45 }} }}\nsuppress:\n  - {{ name: competitor, match: {{ domain: \
+         [{}] }} }}\n",
+        domains.join(", ")
+    );
+    assert_eq!(
+        &*parse(&text, "long.yaml").unwrap().model.id().digest,
+        "51bfc59fdda6f9ac",
+        "as before they had short names"
+    );
+}
+
+#[test]
 fn properties_are_looked_at_one_by_one() {
     let text = changed(r#"path: "/careers*""#, "properties: { exists: true }");
     let error = parse(&text, "small.yaml").unwrap_err().to_string();
