@@ -96,7 +96,7 @@ impl Check<'_> {
     fn properties(&self, raw: BTreeMap<String, Text>) -> Result<Properties, Problem> {
         let mut filled = BTreeMap::new();
         for (key, value) in &raw {
-            filled.insert(key.clone(), self.surroundings.fill_in(value)?);
+            filled.insert(key.clone(), self.surroundings.fill_in(value).map_err(Problem::hide_line)?);
         }
         Properties::new(filled).map_err(|error| {
             let (PropertyError::Denied { key, .. } | PropertyError::Refused { key, .. }) = &error;
@@ -153,16 +153,16 @@ impl Check<'_> {
             return Ok(token);
         }
         let message = "the token has characters beyond printable ASCII, or spaces: no header can carry it";
-        Err(problem(Some(raw), message).help(MAKE_A_SECRET))
+        Err(problem(Some(raw), message).help(MAKE_A_SECRET).hide_line())
     }
 
     fn secret(&self, raw: &Text, what: &str) -> Result<Secret, Problem> {
-        let secret = self.surroundings.fill_in(raw)?;
+        let secret = self.surroundings.fill_in(raw).map_err(Problem::hide_line)?;
         if secret.len() >= SECRET_BYTES_MIN {
             return Ok(Secret(secret));
         }
         let message = format!("the {what} is shorter than {SECRET_BYTES_MIN} characters");
-        Err(problem(Some(raw), message).help(MAKE_A_SECRET))
+        Err(problem(Some(raw), message).help(MAKE_A_SECRET).hide_line())
     }
 
     fn log(&self, RawLog { format, level }: RawLog) -> Result<LogSettings, Problem> {
@@ -332,6 +332,7 @@ mod tests {
             "http:\n  token:\n    s3cret: x",
             "kafka: { sasl.password: s3cret }",
             "kafka:\n  properties:\n    sasl.password: pa${s3cret",
+            "kafka:\n  properties:\n    sasl.username: s3cret${",
             "kafka:\n  properties:\n    sasl.password: *s3cret",
             "kafka:\n  properties:\n    sasl.password: @s3cret",
             "kafka:\n  properties:\n    sasl.password: s3cret\n    sasl.password: s3cret",
