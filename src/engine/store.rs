@@ -250,7 +250,8 @@ impl Engine {
     pub fn clear_page(&mut self, page: PageId) {
         let accounts = std::mem::take(&mut self.pages[usize::from(page.0)]);
         if !self.retired.is_empty() {
-            // An older copy may be of another model; what it says of its names was left, if the newer one is of this.
+            // An older copy may be of another model. A newer one of that model names again what is gone; one of
+            // this model was stored when that had been left.
             accounts.accounts().for_each(|account| drop(self.retired.remove(account.name())));
         }
     }

@@ -59,6 +59,9 @@ impl Inputs {
     }
 }
 
+/// What to do about a transaction that stays open.
+pub const END_HANGING: &str = "find its producer with `kafka-transactions.sh find-hanging` and end it";
+
 /// A record of an input topic.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {

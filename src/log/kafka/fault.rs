@@ -12,8 +12,6 @@ use crate::log::LogError;
 
 /// Between two attempts at a question that met a passing error.
 const RETRY_AFTER: Duration = Duration::from_millis(50);
-/// What to do about a transaction that stays open.
-pub(super) const END_HANGING: &str = "find its producer with `kafka-transactions.sh find-hanging` and end it";
 
 /// What to make of an error that a consumer reports on its own; nothing if the library deals with
 /// it and delivery goes on without a gap.

@@ -21,7 +21,7 @@ use super::{
     native::{Callbacks, Fault, Place},
 };
 use crate::{
-    log::{Committed, LogError, Offset, Partition},
+    log::{Committed, END_HANGING, LogError, Offset, Partition},
     model::Timestamp,
 };
 
@@ -89,9 +89,7 @@ fn await_decided(
         if Instant::now() > deadline {
             return Err(LogError::Refused(format!(
                 "`{topic}` partition {}: a transaction has been open below offset {} for {DECIDED_WITHIN:?}; {}",
-                partition.0,
-                end.0,
-                fault::END_HANGING
+                partition.0, end.0, END_HANGING
             )));
         }
         std::thread::sleep(LOOK_AGAIN_AFTER);

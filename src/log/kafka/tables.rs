@@ -19,7 +19,7 @@ use super::{
     member::PolledConsumer,
     native::{Callbacks, Kind, Polled},
 };
-use crate::log::{LogError, Offset, Partition, Restoring, Row, Table, TableReader, TakeRow};
+use crate::log::{END_HANGING, LogError, Offset, Partition, Restoring, Row, Table, TableReader, TakeRow};
 
 /// Records delivered by one call at most, so that the caller serves its group in between.
 const RECORDS_MAX: usize = 10_000;
@@ -121,7 +121,7 @@ impl Rest {
             tracing::warn!(
                 target: "kafka", topic = &**topic, partition = self.partition.0, next = next.0, end = end.0,
                 "restoring waits: nothing was read for {SILENCE:?}. If the broker can be reached, a transaction is \
-                 undecided behind this offset; if it stays so, {}", fault::END_HANGING
+                 undecided behind this offset; if it stays so, {}", END_HANGING
             );
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Worker;
 use crate::{
-    log::{InputId, Log, LogError, Partition},
+    log::{END_HANGING, InputId, Log, LogError, Partition},
     model::Span,
     runtime::Clock,
     view::Phase,
@@ -50,19 +50,20 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// Says so now and then when an open transaction holds back an input for long: falls of its partition wait.
     pub(super) fn tell_of_open_transactions(&mut self) {
-        let (now, wall) = (self.clock.monotonic(), self.clock.wall());
+        let now = self.clock.monotonic();
         if now < self.open_told_from {
             return;
         }
         self.open_told_from = now + OPEN_TOLD_AFTER;
-        let long_ago = wall.back(Span::from_millis(OPEN_TOLD_AFTER.as_millis() as i64).unwrap_or(Span::ZERO));
+        let long_ago =
+            self.clock.wall().back(Span::from_millis(OPEN_TOLD_AFTER.as_millis() as i64).unwrap_or(Span::ZERO));
         for owned in self.partitions.values() {
             let open = |input: &InputId| owned.clock.undecided_since(*input).is_some_and(|since| since < long_ago);
             for (input, partition, offset) in owned.positions().filter(|(input, ..)| open(input)) {
                 tracing::warn!(
                     target: "worker",
-                    "falls of partition {} wait: records of `{}` are undecided behind offset {}; if it stays so, find \
-                     their producer with `kafka-transactions.sh find-hanging` and end it",
+                    "falls of partition {} wait: a transaction holds back `{}` from offset {} on; if it stays so, \
+                     {END_HANGING}",
                     partition.0, self.settings.inputs.name(input), offset.0
                 );
             }
