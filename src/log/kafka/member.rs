@@ -16,6 +16,7 @@ use rdkafka::{
 
 use super::{
     Topics,
+    bootstrap::Bootstrap,
     config::{ANSWER_WITHIN, KafkaConfig},
     fault,
     native::{self, Callbacks, Event, Identity, Kind, Message, Place, Polled},
@@ -42,6 +43,8 @@ pub(super) struct Member {
     /// Asks for the ends of logs, which the member itself would see only up to the first undecided
     /// transaction.
     observer: BaseConsumer<Callbacks>,
+    /// Of the member, and of its observer.
+    bootstraps: [Bootstrap; 2],
     topics: Topics,
     taken: Taken,
     /// Of the inputs that were last asked for their ends some had none to tell.
@@ -62,6 +65,7 @@ impl Member {
         Ok(Self {
             consumer,
             observer,
+            bootstraps: [Bootstrap::new(config), Bootstrap::new(config)],
             topics: config.topics.clone(),
             taken: Taken::new(inputs.0.len()),
             ends_missing: false,
@@ -75,8 +79,7 @@ impl Member {
         max: usize,
         handle: &mut dyn FnMut(Fetched<'_>),
     ) -> Result<(), LogError> {
-        // What the observer logs would pile up.
-        while self.observer.poll(Duration::ZERO).is_some() {}
+        self.serve();
         let deadline = Instant::now() + wait;
         let mut delivered = 0;
         while delivered < max {
@@ -111,12 +114,27 @@ impl Member {
                 }
                 Kind::Fault(found) => match fault::of_consumer(&found) {
                     Some(error) => return Err(error),
-                    None => found.tell(),
+                    None => {
+                        self.bootstraps[0].note(found.code);
+                        found.tell();
+                    }
                 },
                 Kind::Record(_) | Kind::ConnectionLost | Kind::Delivered(_) | Kind::Other => {}
             }
         }
         Ok(())
+    }
+
+    /// Looks after the clients themselves.
+    fn serve(&mut self) {
+        let [own, of_observer] = &mut self.bootstraps;
+        // What the observer has to say would pile up.
+        while let Some(event) = self.observer.poll(Duration::ZERO) {
+            let code = event.err().and_then(|error| error.rdkafka_error_code());
+            code.into_iter().for_each(|code| of_observer.note(code));
+        }
+        of_observer.serve(self.observer.client());
+        own.serve(self.consumer.client());
     }
 
     pub(super) fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {

@@ -3,7 +3,8 @@
 //! One worker has one [`KafkaLog`]: a member of the consumer group (`member`), a transactional
 //! producer (`writer`), and readers of tables while it restores (`tables`). `config` is the one
 //! place that sets client properties, `native` the one that is unsafe, `fault` says what the
-//! library's errors mean, `complaint` why connections fail, `scan` reads topics from outside of the
+//! library's errors mean, `complaint` why connections fail, `bootstrap` finds
+//! the cluster again, `scan` reads topics from outside of the
 //! group, and `survey` compares the topics with what is needed, which `rules` tell.
 
 use std::{ops::Range, sync::Arc, time::Duration};
@@ -13,6 +14,7 @@ use rdkafka::error::KafkaError;
 use self::{close::close_within, member::Member, writer::Writer};
 use crate::log::{Committed, Fetched, InputId, Log, LogError, Offset, Partition, Table, Transaction, protocol};
 
+mod bootstrap;
 mod close;
 mod complaint;
 mod config;

@@ -1,4 +1,4 @@
-//! The event queue of a librdkafka client and three getters that the safe wrapper lacks: all the
+//! The event queue of a librdkafka client and a few calls that the safe wrapper lacks: all the
 //! unsafe code of this crate.
 //!
 //! The wrapper's own polls lose what we need. Its consumer forgets the topic of an end of partition
@@ -391,6 +391,23 @@ pub(super) fn known_end<C: ClientContext>(client: &Client<C>, topic: &CStr, part
         bindings::rd_kafka_get_watermark_offsets(client.native_ptr(), topic.as_ptr(), partition, &mut low, &mut high)
     };
     (code == Code::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}
+
+/// Whether the client has learned of no broker, or has forgotten all.
+pub(super) fn knows_no_broker<C: ClientContext>(client: &Client<C>) -> bool {
+    let mut count = 0;
+    // SAFETY: the client is alive; the list, of which the length is enough here, is ours to let go.
+    unsafe {
+        let learned = bindings::rd_kafka_brokers_learned_ids(client.native_ptr(), &mut count);
+        bindings::rd_kafka_mem_free(client.native_ptr(), learned.cast());
+    }
+    count == 0
+}
+
+/// Has the client ask these brokers, separated by commas, for those of the cluster.
+pub(super) fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &CStr) {
+    // SAFETY: client and text are alive; the library copies the text.
+    unsafe { bindings::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr()) };
 }
 
 /// # Safety

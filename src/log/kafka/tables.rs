@@ -13,6 +13,7 @@ use rdkafka::{
 };
 
 use super::{
+    bootstrap::Bootstrap,
     close::close_aside,
     config::KafkaConfig,
     fault,
@@ -37,6 +38,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 pub struct KafkaTables {
     /// Nothing once closed.
     consumer: Option<PolledConsumer>,
+    bootstrap: Bootstrap,
     rest: Rest,
 }
 
@@ -82,7 +84,7 @@ impl KafkaTables {
             end: extent.end,
         });
         let rest = Rest { partition, pending: pending.into(), quiet_since: None };
-        Ok(Self { consumer: Some(consumer), rest })
+        Ok(Self { consumer: Some(consumer), bootstrap: Bootstrap::new(config), rest })
     }
 
     fn close(&mut self) {
@@ -130,6 +132,7 @@ impl Rest {
 impl TableReader for KafkaTables {
     fn read(&mut self, wait: Duration, handle: &mut TakeRow<'_>) -> Result<Restoring, LogError> {
         let Some(consumer) = &self.consumer else { return Ok(Restoring::Done) };
+        self.bootstrap.serve(consumer.client());
         let deadline = Instant::now() + wait;
         let mut delivered = 0;
         let rest = &mut self.rest;
@@ -152,7 +155,10 @@ impl TableReader for KafkaTables {
                 Kind::AtEnd(place) => rest.reached(&place.topic, place.offset),
                 Kind::Fault(found) => match fault::of_consumer(&found) {
                     Some(error) => return Err(error),
-                    None => found.tell(),
+                    None => {
+                        self.bootstrap.note(found.code);
+                        found.tell();
+                    }
                 },
                 Kind::ConnectionLost | Kind::Assigned(_) | Kind::Revoked | Kind::Delivered(_) | Kind::Other => {}
             }

@@ -18,6 +18,7 @@ use rdkafka::{
 
 use super::{
     Topics,
+    bootstrap::Bootstrap,
     close::close_aside,
     config::{ANSWER_WITHIN, KafkaConfig, TRANSACTION_TIMEOUT},
     fault::{denied, is_denial},
@@ -48,6 +49,7 @@ pub(super) struct Writer {
     worker: usize,
     /// Nothing after an outcome that is not known: the next one fences it.
     producer: Option<PolledProducer>,
+    bootstrap: Bootstrap,
     /// How often in a row, and when last, another producer of the same name was met.
     rival_met: Option<(usize, Instant)>,
     state_ends: StateEnds,
@@ -58,7 +60,8 @@ type StateEnds = BTreeMap<Partition, Offset>;
 
 impl Writer {
     pub(super) fn new(config: Arc<KafkaConfig>, worker: usize) -> Self {
-        Self { config, worker, producer: None, rival_met: None, state_ends: StateEnds::new() }
+        let bootstrap = Bootstrap::new(&config);
+        Self { config, worker, producer: None, bootstrap, rival_met: None, state_ends: StateEnds::new() }
     }
 
     /// Has a producer ready. Ends what an earlier one of the same name left open.
@@ -95,10 +98,12 @@ impl Writer {
         let mut fatal = false;
         while let Some(event) = producer.poll(Duration::ZERO) {
             if let Kind::Fault(fault) = event.kind() {
+                self.bootstrap.note(fault.code);
                 fault.tell();
                 fatal |= fault.fatal;
             }
         }
+        self.bootstrap.serve(producer.client());
         if fatal {
             self.discard();
         }
