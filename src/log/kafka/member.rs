@@ -43,8 +43,8 @@ pub(super) struct Member {
     /// Asks for the ends of logs, which the member itself would see only up to the first undecided
     /// transaction.
     observer: BaseConsumer<Callbacks>,
-    /// Of the member, and of its observer.
-    bootstraps: [Bootstrap; 2],
+    bootstrap: Bootstrap,
+    observer_bootstrap: Bootstrap,
     topics: Topics,
     taken: Taken,
     /// Of the inputs that were last asked for their ends some had none to tell.
@@ -65,7 +65,8 @@ impl Member {
         Ok(Self {
             consumer,
             observer,
-            bootstraps: [Bootstrap::new(config), Bootstrap::new(config)],
+            bootstrap: Bootstrap::new(config),
+            observer_bootstrap: Bootstrap::new(config),
             topics: config.topics.clone(),
             taken: Taken::new(inputs.0.len()),
             ends_missing: false,
@@ -115,7 +116,7 @@ impl Member {
                 Kind::Fault(found) => match fault::of_consumer(&found) {
                     Some(error) => return Err(error),
                     None => {
-                        self.bootstraps[0].note(found.code);
+                        self.bootstrap.note(found.code);
                         found.tell();
                     }
                 },
@@ -127,14 +128,13 @@ impl Member {
 
     /// Looks after the clients themselves.
     fn serve(&mut self) {
-        let [own, of_observer] = &mut self.bootstraps;
         // What the observer has to say would pile up.
         while let Some(event) = self.observer.poll(Duration::ZERO) {
             let code = event.err().and_then(|error| error.rdkafka_error_code());
-            code.into_iter().for_each(|code| of_observer.note(code));
+            code.into_iter().for_each(|code| self.observer_bootstrap.note(code));
         }
-        of_observer.serve(self.observer.client());
-        own.serve(self.consumer.client());
+        self.observer_bootstrap.serve(self.observer.client());
+        self.bootstrap.serve(self.consumer.client());
     }
 
     pub(super) fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {

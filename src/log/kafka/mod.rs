@@ -3,9 +3,9 @@
 //! One worker has one [`KafkaLog`]: a member of the consumer group (`member`), a transactional
 //! producer (`writer`), and readers of tables while it restores (`tables`). `config` is the one
 //! place that sets client properties, `native` the one that is unsafe, `fault` says what the
-//! library's errors mean, `complaint` why connections fail, `bootstrap` finds
-//! the cluster again, `scan` reads topics from outside of the
-//! group, and `survey` compares the topics with what is needed, which `rules` tell.
+//! library's errors mean, `complaint` why connections fail, `bootstrap` finds the cluster again, `scan`
+//! reads topics from outside of the group, and `survey` compares the topics with what is needed, which
+//! `rules` tell.
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
