@@ -45,6 +45,14 @@ fn a_broker_that_is_away_for_long_costs_time_only() {
     outages(broker, &[Broker::stop, Broker::kill], Duration::from_secs(30));
 }
 
+/// While it stops in order it may answer that there are no brokers at all, once in a while.
+#[test]
+#[ignore = "long: twenty restarts"]
+fn a_broker_that_restarts_again_and_again_costs_time_only() {
+    let Some((broker, _guard)) = mortal_broker() else { return };
+    outages(broker, &[Broker::stop as fn(&Broker); 20], Duration::ZERO);
+}
+
 /// Ends the broker between two transactions, and brings it back after a while, again and again.
 ///
 /// Not within a transaction: a node that is the only one writes off the commit markers of partitions
