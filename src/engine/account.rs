@@ -339,10 +339,16 @@ impl Account {
         let word = (time.millis() as u64 >> ID_TIME_UNIT_BITS) << ID_HASH_BITS | hash;
         let end = self.end();
         let start = end - usize::from(self.id_count());
-        if self.words[start..end].iter().any(|known| known & HASH_MASK == hash) {
+        let ids = &self.words[start..end];
+        let is_known = |id: &u64| id & HASH_MASK == hash;
+        // Nearly always none is, so several are compared at once.
+        let (fours, rest) = ids.as_chunks::<4>();
+        if fours.iter().any(|four| four.iter().fold(false, |known, id| known | is_known(id)))
+            || rest.iter().any(is_known)
+        {
             return false;
         }
-        let at = start + self.words[start..end].iter().take_while(|&&known| known > word).count();
+        let at = start + ids.iter().take_while(|&&known| known > word).count();
         if at - start >= IDS_KEPT {
             return true;
         }
