@@ -41,6 +41,7 @@ pub struct Meter {
 #[derive(Clone, Debug)]
 struct Cpu {
     process: f64,
+    kernel: f64,
     threads: BTreeMap<String, f64>,
     broker: f64,
     harness: f64,
@@ -50,6 +51,7 @@ impl Cpu {
     fn now(process: u32, broker: u32) -> Self {
         Self {
             process: proc::cpu_seconds(process),
+            kernel: proc::kernel_seconds(process),
             threads: proc::cpu_by_thread(process),
             broker: proc::cpu_seconds(broker),
             harness: proc::cpu_seconds(std::process::id()),
@@ -63,6 +65,8 @@ pub struct Measured {
     pub wall: Duration,
     /// CPU seconds of the process.
     pub cpu: f64,
+    /// The part of them that the kernel spent.
+    pub kernel: f64,
     /// CPU seconds of its threads by name; what those had that have ended is under `(ended)`.
     pub threads: BTreeMap<String, f64>,
     /// CPU seconds of the broker.
@@ -116,6 +120,7 @@ impl Meter {
         Measured {
             wall,
             cpu,
+            kernel: now.kernel - before.kernel,
             threads,
             broker: now.broker - before.broker,
             harness: now.harness - before.harness,

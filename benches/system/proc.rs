@@ -7,7 +7,13 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU time of a process since it began, in seconds, its threads that have ended included.
 pub fn cpu_seconds(process: u32) -> f64 {
-    ticks(&Path::new("/proc").join(process.to_string())) / TICKS_PER_SECOND
+    ticks(&Path::new("/proc").join(process.to_string())).iter().sum::<f64>() / TICKS_PER_SECOND
+}
+
+/// The part of [`cpu_seconds`] that the kernel spent for it: network, and memory that it touched first.
+pub fn kernel_seconds(process: u32) -> f64 {
+    let [_, kernel] = ticks(&Path::new("/proc").join(process.to_string()));
+    kernel / TICKS_PER_SECOND
 }
 
 /// CPU time of a process' threads that live, in seconds, by the threads' names.
@@ -16,18 +22,20 @@ pub fn cpu_by_thread(process: u32) -> BTreeMap<String, f64> {
     for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
         // One that ends in between has no name any more.
         if let Ok(name) = fs::read_to_string(thread.path().join("comm")) {
-            *seconds.entry(name.trim_end().to_owned()).or_default() += ticks(&thread.path()) / TICKS_PER_SECOND;
+            *seconds.entry(name.trim_end().to_owned()).or_default() +=
+                ticks(&thread.path()).iter().sum::<f64>() / TICKS_PER_SECOND;
         }
     }
     seconds
 }
 
 /// User and system time, in ticks; 0 of what is gone.
-fn ticks(directory: &Path) -> f64 {
+fn ticks(directory: &Path) -> [f64; 2] {
     let stat = fs::read_to_string(directory.join("stat")).unwrap_or_default();
     // Fields are counted after the name, which is in parentheses: utime is the 14th, stime the 15th.
     let after = stat.rsplit(')').next().unwrap_or_default();
-    after.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok()).sum()
+    let mut fields = after.split_whitespace().skip(11).map(|field| field.parse().unwrap_or_default());
+    [fields.next().unwrap_or_default(), fields.next().unwrap_or_default()]
 }
 
 /// Memory of a process, in bytes.

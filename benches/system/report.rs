@@ -41,10 +41,11 @@ const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.99
 impl Run {
     /// A run with the figures that every scenario has.
     pub fn new(measured: Measured, verdict: Verdict) -> Self {
-        let Measured { wall, cpu, threads, broker, harness, stolen, memory, written } = measured;
+        let Measured { wall, cpu, kernel, threads, broker, harness, stolen, memory, written } = measured;
         let common = vec![
             ("wall, s", wall.as_secs_f64()),
             ("CPU of the service, s", cpu),
+            ("CPU of the service in the kernel, s", kernel),
             ("CPU of the broker, s", broker),
             ("CPU of this benchmark, s", harness),
             ("time stolen by the host, %", stolen * 100.0),

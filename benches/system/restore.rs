@@ -37,6 +37,8 @@ pub fn parameters(options: &Options) -> Parameters {
 struct Moment {
     after: Duration,
     cpu: f64,
+    /// The part of the CPU time that the kernel spent.
+    kernel: f64,
 }
 
 /// When the service had got how far.
@@ -87,6 +89,8 @@ fn tell(run: &mut Run, restored: &Restored, scraped: &Scraped) {
     run.figure("assigned after, s", assigned.after.as_secs_f64());
     run.figure("tables read after, s", tables_read.after.as_secs_f64());
     run.figure("live after, s", live.after.as_secs_f64());
+    run.figure("CPU for the tables, s", tables_read.cpu - assigned.cpu);
+    run.figure("CPU for the tables in the kernel, s", tables_read.kernel - assigned.kernel);
     run.figure("CPU from assigned to live, s", live.cpu - assigned.cpu);
     if let Some(accounts) = scraped.sum("tidemark_state_accounts") {
         run.figure("accounts", accounts);
@@ -109,7 +113,9 @@ fn await_live(service: &mut Running, began: Instant, partitions: i32) -> Restore
         let phases: Value = serde_json::from_str(&body).ok()?;
         let count = |phase: &str| phases["partitions"][phase].as_array().map_or(0, Vec::len);
         let [restoring, catching_up, live] = ["restoring", "catching_up", "live"].map(count);
-        let now = Moment { after: began.elapsed(), cpu: proc::cpu_seconds(service.id()) };
+        let process = service.id();
+        let (cpu, kernel) = (proc::cpu_seconds(process), proc::kernel_seconds(process));
+        let now = Moment { after: began.elapsed(), cpu, kernel };
         if restoring + catching_up + live < partitions as usize {
             // The group is still settling who has what; what was begun begins again.
             (assigned, tables_read) = (None, None);
