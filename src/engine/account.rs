@@ -5,7 +5,7 @@ use std::mem;
 use zerocopy::IntoBytes;
 
 use super::layout::{Layout, Slot};
-use crate::model::{EventId, MAX_ACCOUNT_BYTES, TierId, Timestamp};
+use crate::model::{EventId, MAX_ACCOUNT_BYTES, TierId, Timestamp, words};
 
 /// How many recent event ids an account remembers.
 pub const IDS_KEPT: usize = 16;
@@ -100,16 +100,17 @@ impl Account {
     /// An account with cells, and room for some more words.
     fn with_room(name: &[u8], cells: &[[u8; 8]], more: usize) -> Self {
         debug_assert!((1..=MAX_ACCOUNT_BYTES).contains(&name.len()));
-        let name_words = name.len().div_ceil(8);
-        let used = name_words + cells.len();
-        let mut words = vec![0; room_for(used + more)].into_boxed_slice();
-        words.as_mut_bytes()[..name.len()].copy_from_slice(name);
-        words[name_words..used].as_mut_bytes().copy_from_slice(cells.as_flattened());
+        let used = name.len().div_ceil(8) + cells.len();
+        let room = room_for(used + more);
+        let mut words = Vec::with_capacity(room);
+        words.extend(name.chunks(8).map(words::head));
+        words.extend(cells.iter().map(|cell| u64::from_le_bytes(*cell)));
+        words.resize(room, 0);
         Self {
             settled: Timestamp::MIN,
             armed: NEVER,
-            spare: (words.len() - used) as u8,
-            words,
+            words: words.into_boxed_slice(),
+            spare: (room - used) as u8,
             members: 0,
             tier: NO_TIER,
             ids: 0,

@@ -82,11 +82,6 @@ impl Remap {
         self.lacks_facts
     }
 
-    /// The schema that it reads.
-    pub fn schema(&self) -> &Schema {
-        &self.schema
-    }
-
     /// Whether an account is what the schema says: cells of known slots in order, each whole, a known
     /// tier, a name, and no more event ids than accounts keep.
     fn fits(&self, image: &AccountImage<'_>) -> bool {
@@ -342,9 +337,11 @@ impl Engine {
     pub fn published(&self) -> impl Iterator<Item = (&str, i64)> {
         PageId::all().flat_map(move |page| {
             let accounts = self.pages[usize::from(page.0)].accounts().enumerate();
-            accounts
-                .map(move |(at, account)| (account.name(), self.last_published(page, at).0))
-                .filter(|(_, last)| *last > 0)
+            accounts.filter_map(move |(at, account)| {
+                let (last, _) = self.last_published(page, at);
+                // Most are unpublished, and a name is checked when it is asked for.
+                (last > 0).then(|| (account.name(), last))
+            })
         })
     }
 

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     drill::{self, Point},
-    engine::{Remap, Schema},
+    engine::Remap,
     log::{Committed, InputId, InputKind, Log, LogError, Offset, Partition, Restoring, Row, Table, TableReader},
     model::Standing,
     settings::StartFrom,
     wire::{
-        page::{self, PageHeader},
+        page::{self, PageHeader, StoredSchema},
         standing::decode_standing,
     },
 };
@@ -142,11 +142,20 @@ impl std::fmt::Display for Place<'_> {
     }
 }
 
+/// How the accounts of pages with one schema are read.
+struct KnownSchema {
+    /// As pages have it.
+    stored: Box<[u8]>,
+    remap: Remap,
+    /// Its accounts were judged under another model.
+    is_stale: bool,
+}
+
 /// A restore in progress.
 pub struct Restore<R> {
     reader: R,
     first_start: bool,
-    remaps: Vec<Arc<Remap>>,
+    schemas: Vec<KnownSchema>,
     /// Standings wait until all pages are in: a page and a standing of one account come in any order.
     standings: HashMap<Arc<str>, Standing>,
     /// Records read so far.
@@ -158,18 +167,18 @@ pub struct Restore<R> {
 impl<R: TableReader> Restore<R> {
     /// Starts to read a partition's tables.
     pub fn new(reader: R, first_start: bool, began: Duration) -> Self {
-        Self { reader, first_start, remaps: Vec::new(), standings: HashMap::new(), records: 0, began }
+        Self { reader, first_start, schemas: Vec::new(), standings: HashMap::new(), records: 0, began }
     }
 
     /// Reads on for about `wait`. Returns whether the tables are complete and taken in.
     pub fn advance(&mut self, owned: &mut Owned, wait: Duration) -> Result<bool, LogError> {
-        let Self { reader, first_start, remaps, standings, records, .. } = self;
+        let Self { reader, first_start, schemas, standings, records, .. } = self;
         let mut fault = None;
         let restoring = reader.read(wait, &mut |row| {
             *records += 1;
             drill::reach(Point::MidRestore);
             let taken = match row.table {
-                Table::State => take_page(owned, *first_start, remaps, row),
+                Table::State => take_page(owned, *first_start, schemas, row),
                 Table::Standings => take_standing(owned.partition, standings, row),
             };
             if let Err(error) = taken {
@@ -221,7 +230,7 @@ impl<R: TableReader> Restore<R> {
 
     /// Whether the pages answer all that the model asks of attributes.
     pub fn lacks_facts(&self) -> bool {
-        self.remaps.iter().any(|remap| remap.lacks_facts())
+        self.schemas.iter().any(|known| known.remap.lacks_facts())
     }
 }
 
@@ -242,7 +251,7 @@ pub fn check_pages(owned: &Owned, checkpoint: Option<&Checkpoint>) -> Result<(),
 fn take_page(
     owned: &mut Owned,
     first_start: bool,
-    remaps: &mut Vec<Arc<Remap>>,
+    schemas: &mut Vec<KnownSchema>,
     Row { offset, key, value, .. }: Row<'_>,
 ) -> Result<(), LogError> {
     // A tombstone ends a part that a smaller page no longer has.
@@ -253,26 +262,27 @@ fn take_page(
         LogError::Refused(format!("state topic, partition {partition}, key {key}: {error}"))
     };
     let mut part = page::decode(bytes).map_err(|error| refuse(&error))?;
-    let header = part.header.clone();
+    let header = &part.header;
     if header.partition != partition {
         return Err(refuse(&format!("it holds the accounts of partition {}", header.partition)));
     }
-    let positions = positions_of(&header, owned, first_start).map_err(|error| refuse(&error))?;
-    if header.part == 0 {
-        let copy = PageCopy { from: offset, parts: header.parts.max(1), reflects: Some(positions) };
-        let stale = header.schema.digest != owned.engine.model().id().digest;
-        owned.begin_page(header.page, copy, stale);
-    } else if owned.copies().reflects(header.page) != Some(&positions) {
+    let page = header.page;
+    let positions = positions_of(header, owned, first_start).map_err(|error| refuse(&error))?;
+    if header.part > 0 && owned.copies().reflects(page) != Some(&positions) {
         // Left over from an earlier, larger write of the page.
         return Ok(());
     }
-    let remap = remap_for(&header.schema, remaps, owned).map_err(|error| refuse(&error))?;
-    owned.engine.reserve(header.page, part.accounts_left());
+    let schema = known_schema(header.schema, schemas, owned).map_err(|error| refuse(&error))?;
+    if header.part == 0 {
+        let copy = PageCopy { from: offset, parts: header.parts.max(1), reflects: Some(positions) };
+        owned.begin_page(page, copy, schema.is_stale);
+    }
+    owned.engine.reserve(page, part.accounts_left());
     while let Some(account) = part.next_account().map_err(|error| refuse(&error))? {
         let refuse_account = |why: &str| refuse(&format!("account {} {why}", String::from_utf8_lossy(account.name)));
-        match owned.engine.load(&account, &remap) {
-            Some(home) if home == header.page => {}
-            Some(_) => return Err(refuse_account(&format!("belongs on another page than {}", header.page.0))),
+        match owned.engine.load(&account, &schema.remap) {
+            Some(home) if home == page => {}
+            Some(_) => return Err(refuse_account(&format!("belongs on another page than {}", page.0))),
             None => return Err(refuse_account("holds state that is not well formed")),
         }
     }
@@ -281,10 +291,10 @@ fn take_page(
 
 /// The positions that a page reflects. On the first start there must be no page: that is said when
 /// all are read.
-fn positions_of(header: &PageHeader, owned: &Owned, first_start: bool) -> Result<Positions, String> {
-    let ours = |topic: &Arc<str>| owned.inputs().0.iter().any(|(name, _)| name == topic);
+fn positions_of(header: &PageHeader<'_>, owned: &Owned, first_start: bool) -> Result<Positions, String> {
+    let ours = |topic: &str| owned.inputs().0.iter().any(|(name, _)| **name == *topic);
     if !header.positions.iter().any(|(topic, _)| ours(topic)) {
-        let theirs: Vec<&str> = header.positions.iter().map(|(topic, _)| &**topic).collect();
+        let theirs: Vec<&str> = header.positions.iter().map(|(topic, _)| *topic).collect();
         return Err(format!(
             "the page reflects the topics {}, and none of those that are configured: it is the state of another \
              service. Configure a state topic of its own for each",
@@ -293,7 +303,7 @@ fn positions_of(header: &PageHeader, owned: &Owned, first_start: bool) -> Result
     }
     let position = |input: InputId| {
         let name = owned.inputs().name(input);
-        let known = header.positions.iter().find(|(topic, _)| topic == name);
+        let known = header.positions.iter().find(|(topic, _)| *topic == &**name);
         // A topic that the page does not know yet is read from its start.
         let position = known.map_or(Offset(0), |(_, offset)| Offset(*offset));
         let committed = owned.committed()[usize::from(input.0)];
@@ -310,13 +320,22 @@ fn positions_of(header: &PageHeader, owned: &Owned, first_start: bool) -> Result
     owned.inputs().ids().map(position).collect()
 }
 
-fn remap_for(schema: &Schema, remaps: &mut Vec<Arc<Remap>>, owned: &Owned) -> Result<Arc<Remap>, String> {
-    if let Some(known) = remaps.iter().find(|remap| remap.schema() == schema) {
-        return Ok(known.clone());
-    }
-    let remap = Arc::new(Remap::new(schema.clone(), &owned.engine).map_err(|error| error.to_string())?);
-    remaps.push(remap.clone());
-    Ok(remap)
+fn known_schema<'k>(
+    StoredSchema(stored): StoredSchema<'_>,
+    schemas: &'k mut Vec<KnownSchema>,
+    owned: &Owned,
+) -> Result<&'k KnownSchema, String> {
+    let at = match schemas.iter().position(|known| *known.stored == *stored) {
+        Some(at) => at,
+        None => {
+            let schema = StoredSchema(stored).decode().map_err(|error| error.to_string())?;
+            let is_stale = schema.digest != owned.engine.model().id().digest;
+            let remap = Remap::new(schema, &owned.engine).map_err(|error| error.to_string())?;
+            schemas.push(KnownSchema { stored: stored.into(), remap, is_stale });
+            schemas.len() - 1
+        }
+    };
+    Ok(&schemas[at])
 }
 
 fn take_standing(

@@ -27,15 +27,28 @@ const NO_TIER: u8 = u8::MAX;
 
 /// Everything about a page but its accounts.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PageHeader {
+pub struct PageHeader<'a> {
     pub page: PageId,
     /// The partition whose accounts these are.
     pub partition: i32,
     pub part: u16,
     pub parts: u16,
     /// Per input topic: the next offset that the page does not reflect.
-    pub positions: Vec<(Arc<str>, i64)>,
-    pub schema: Schema,
+    pub positions: Vec<(&'a str, i64)>,
+    pub schema: StoredSchema<'a>,
+}
+
+/// A schema as its page has it. Nearly every page has that of the page before, which the bytes tell.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StoredSchema<'a>(pub &'a [u8]);
+
+impl StoredSchema<'_> {
+    /// Reads the names.
+    pub fn decode(self) -> Result<Schema, PageError> {
+        let mut reader = Reader(self.0);
+        let digest = reader.text()?.into();
+        Ok(Schema { digest, slots: reader.texts()?, tiers: reader.texts()?, facts: reader.texts()? })
+    }
 }
 
 /// Why bytes are not a page.
@@ -156,7 +169,7 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 /// A decoded part of a page; accounts are read as they are asked for.
 #[derive(Debug)]
 pub struct PagePart<'a> {
-    pub header: PageHeader,
+    pub header: PageHeader<'a>,
     left: u32,
     reader: Reader<'a>,
 }
@@ -182,12 +195,8 @@ pub fn decode(bytes: &[u8]) -> Result<PagePart<'_>, PageError> {
     }
     let (part, parts) = (reader.u16()?, reader.u16()?);
     let partition = i32::from_le_bytes(reader.array()?);
-    let positions = (0..reader.u16()?).map(|_| Ok((reader.text()?.into(), reader.i64()?))).collect::<Result<_, _>>()?;
-    let digest = reader.text()?.into();
-    let schema = Schema { digest, slots: reader.texts()?, tiers: reader.texts()?, facts: reader.texts()? };
-    if schema.facts.len() > Model::MAX_FACTS {
-        return Err(PageError::Contents("it has more statements about attributes than an account has bits for them"));
-    }
+    let positions = (0..reader.u16()?).map(|_| Ok((reader.text()?, reader.i64()?))).collect::<Result<_, _>>()?;
+    let schema = reader.schema()?;
     let left = reader.u32()?;
     Ok(PagePart { header: PageHeader { page, partition, part, parts, positions, schema }, left, reader })
 }
@@ -251,6 +260,24 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Result<&'a str, PageError> {
         std::str::from_utf8(self.bytes()?).map_err(|_| PageError::Contents("a name is not UTF-8"))
     }
+    /// Goes past the digest, and the names of slots, tiers and facts.
+    fn schema(&mut self) -> Result<StoredSchema<'a>, PageError> {
+        let from = self.0;
+        self.bytes()?;
+        let mut count = 0;
+        for _ in 0..3 {
+            count = self.u16()?;
+            for _ in 0..count {
+                self.bytes()?;
+            }
+        }
+        if usize::from(count) > Model::MAX_FACTS {
+            return Err(PageError::Contents(
+                "it has more statements about attributes than an account has bits for them",
+            ));
+        }
+        Ok(StoredSchema(&from[..from.len() - self.0.len()]))
+    }
     fn texts(&mut self) -> Result<Vec<Arc<str>>, PageError> {
         let count = self.u16()?;
         // No more than there are bytes for.
@@ -275,7 +302,7 @@ mod tests {
 
     type Stored = (String, i64, Option<u8>, u8, Vec<[u8; 8]>);
 
-    fn read(bytes: &[u8]) -> Result<(PageHeader, Vec<Stored>), PageError> {
+    fn read(bytes: &[u8]) -> Result<(PageHeader<'_>, Vec<Stored>), PageError> {
         let mut part = decode(bytes)?;
         let (mut accounts, mut left) = (Vec::new(), part.accounts_left());
         while let Some(AccountImage { name, settled, tier, ids, words }) = part.next_account()? {
@@ -303,13 +330,14 @@ mod tests {
                 ids: *ids,
                 words,
             });
-            let positions = vec![("intent.events".into(), 17), ("intent.accounts".into(), 0)];
+            let positions: Vec<(Arc<str>, i64)> = vec![("intent.events".into(), 17), ("intent.accounts".into(), 0)];
             let parts = encode(PageId(9), 3, &positions, &schema(), images, limit);
             let mut back = Vec::new();
             for (at, bytes) in parts.iter().enumerate() {
                 let (header, accounts) = read(bytes).unwrap();
                 prop_assert_eq!((header.partition, header.part, header.parts), (3, at as u16, parts.len() as u16));
-                prop_assert_eq!(&header.positions, &positions);
+                let known: Vec<_> = positions.iter().map(|(input, position)| (&**input, *position)).collect();
+                prop_assert_eq!((header.positions, header.schema.decode()), (known, Ok(schema())));
                 back.extend(accounts);
             }
             prop_assert_eq!(back, stored);

@@ -196,10 +196,11 @@ fn load(bytes: &[u8]) {
         ids: *ids,
         words,
     });
-    let header = part.header;
-    if sound && (header.part, header.parts) == (0, 1) {
-        let PageHeader { page, partition, positions, schema, .. } = &header;
-        let written = page::encode(*page, *partition, positions, schema, images.clone(), usize::MAX);
+    let PageHeader { page, partition, part, parts, positions, schema } = part.header;
+    let Ok(schema) = schema.decode() else { return };
+    if sound && (part, parts) == (0, 1) {
+        let positions: Vec<(Arc<str>, i64)> = positions.iter().map(|(topic, at)| ((*topic).into(), *at)).collect();
+        let written = page::encode(page, partition, &positions, &schema, images.clone(), usize::MAX);
         assert!(written == [bytes], "what is read is what was written");
         let mut damaged = bytes.to_vec();
         let bit = xxhash_rust::xxh3::xxh3_64(bytes) as usize % (8 * bytes.len());
@@ -207,7 +208,7 @@ fn load(bytes: &[u8]) {
         assert!(page::decode(&damaged).is_err(), "bit {bit} was flipped");
     }
     let (mut engine, mut step) = (Engine::new(model(), Span::seconds(5)), Step::default());
-    let Ok(remap) = Remap::new(header.schema, &engine) else { return };
+    let Ok(remap) = Remap::new(schema, &engine) else { return };
     let taken = images.filter(|image| engine.load(image, &remap).is_some()).count();
     assert!(engine.len() <= taken);
     engine.arm_all();
