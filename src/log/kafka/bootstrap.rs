@@ -7,7 +7,10 @@ use std::{
 
 use rdkafka::{ClientContext, client::Client, error::RDKafkaErrorCode};
 
-use super::{config::KafkaConfig, native};
+use super::{
+    config::KafkaConfig,
+    native::{self, Fault},
+};
 
 /// How soon after the loss of all brokers a client knows some again, or says that those which it tries are lost
 /// too: it tries them twenty times a second.
@@ -29,7 +32,13 @@ impl Bootstrap {
         Self { brokers: CString::new(config.brokers.as_str()).unwrap_or_default(), lost_at: None }
     }
 
-    /// Takes in an error that the client reports on its own.
+    /// Takes in an error that the client reports on its own, and says it in the log.
+    pub(super) fn hear(&mut self, fault: &Fault) {
+        self.note(fault.code);
+        fault.tell();
+    }
+
+    /// Takes in the code of such an error.
     pub(super) fn note(&mut self, code: RDKafkaErrorCode) {
         if code == RDKafkaErrorCode::AllBrokersDown {
             self.lost_at = Some(Instant::now());

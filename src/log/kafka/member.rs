@@ -115,10 +115,7 @@ impl Member {
                 }
                 Kind::Fault(found) => match fault::of_consumer(&found) {
                     Some(error) => return Err(error),
-                    None => {
-                        self.bootstrap.note(found.code);
-                        found.tell();
-                    }
+                    None => self.bootstrap.hear(&found),
                 },
                 Kind::Record(_) | Kind::ConnectionLost | Kind::Delivered(_) | Kind::Other => {}
             }

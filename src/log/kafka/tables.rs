@@ -155,10 +155,7 @@ impl TableReader for KafkaTables {
                 Kind::AtEnd(place) => rest.reached(&place.topic, place.offset),
                 Kind::Fault(found) => match fault::of_consumer(&found) {
                     Some(error) => return Err(error),
-                    None => {
-                        self.bootstrap.note(found.code);
-                        found.tell();
-                    }
+                    None => self.bootstrap.hear(&found),
                 },
                 Kind::ConnectionLost | Kind::Assigned(_) | Kind::Revoked | Kind::Delivered(_) | Kind::Other => {}
             }

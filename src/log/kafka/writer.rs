@@ -98,8 +98,7 @@ impl Writer {
         let mut fatal = false;
         while let Some(event) = producer.poll(Duration::ZERO) {
             if let Kind::Fault(fault) = event.kind() {
-                self.bootstrap.note(fault.code);
-                fault.tell();
+                self.bootstrap.hear(&fault);
                 fatal |= fault.fatal;
             }
         }
@@ -118,7 +117,8 @@ impl Writer {
             return Err(LogError::Passing("the producer has failed since the last commit; it is replaced".into()));
         };
         let began = Instant::now();
-        let mut attempt = KafkaAttempt::new(producer, &self.config, member, &mut self.state_ends);
+        let (bootstrap, state_ends) = (&mut self.bootstrap, &mut self.state_ends);
+        let mut attempt = KafkaAttempt::new(producer, &self.config, member, bootstrap, state_ends);
         let ended = protocol::carry_out(&mut attempt, transaction);
         // The broker gives up on transactions too, and then fences them alike, but not so early.
         let met_rival = is_fenced(producer) && began.elapsed() < TRANSACTION_TIMEOUT;
@@ -185,6 +185,7 @@ struct KafkaAttempt<'a> {
     /// A request was repeated, by us or, over a new connection, by the library itself: its first copy
     /// may still arrive at the broker, and end or alter the next transaction of this producer.
     in_doubt: bool,
+    bootstrap: &'a mut Bootstrap,
     state_ends: &'a mut StateEnds,
 }
 
@@ -278,6 +279,7 @@ impl<'a> KafkaAttempt<'a> {
         producer: &'a PolledProducer,
         config: &'a KafkaConfig,
         member: &'a Member,
+        bootstrap: &'a mut Bootstrap,
         state_ends: &'a mut StateEnds,
     ) -> Self {
         Self {
@@ -288,6 +290,7 @@ impl<'a> KafkaAttempt<'a> {
             deadline: Instant::now() + COMMIT_WITHIN,
             undelivered: None,
             in_doubt: false,
+            bootstrap,
             state_ends,
         }
     }
@@ -317,7 +320,7 @@ impl<'a> KafkaAttempt<'a> {
             match event.kind() {
                 Kind::ConnectionLost => self.in_doubt = true,
                 Kind::Fault(fault) => {
-                    fault.tell();
+                    self.bootstrap.hear(&fault);
                     self.in_doubt |= fault.fatal;
                 }
                 _ => {}
@@ -326,6 +329,7 @@ impl<'a> KafkaAttempt<'a> {
     }
 
     fn take_reports(&mut self, wait: Duration) -> Result<(), Failure> {
+        self.bootstrap.serve(self.producer.client());
         let Some(event) = self.producer.poll(wait) else { return Ok(()) };
         match event.kind() {
             Kind::ConnectionLost => self.in_doubt = true,
@@ -338,7 +342,7 @@ impl<'a> KafkaAttempt<'a> {
                 let code = self.producer.client().fatal_error().map_or(fault.code, |(code, _)| code);
                 return Err(fatal("writing", code, &fault.text));
             }
-            Kind::Fault(fault) => fault.tell(),
+            Kind::Fault(fault) => self.bootstrap.hear(&fault),
             _ => {}
         }
         Ok(())
