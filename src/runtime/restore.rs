@@ -365,37 +365,96 @@ mod tests {
     use super::*;
     use crate::{
         engine::{Engine, Mode, PageId, Step, account_hash, page_of},
-        model::{Event, EventId, Timestamp},
+        log::TakeRow,
+        model::{Event, EventId, Hit, Model, SignalId, Timestamp},
         runtime::simulation::model::{GRACE, inputs, model},
+        wire::model_file,
     };
 
-    /// One page that holds `acme.com`, written under another number or for another partition.
-    fn stored(page: PageId, partition: i32, input: &str) -> Vec<u8> {
-        let mut engine = Engine::new(model(), GRACE);
-        let time = Timestamp::from_millis(1_795_000_000_000);
-        let event = Event { id: EventId(1), account: "acme.com", time, recorded: time, hits: &[] };
-        engine.apply(&event, Mode::Live, time, &mut Step::default());
-        let images = engine.images(page_of(account_hash("acme.com")));
+    const TIME: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+    /// A page that holds `account`, which has shown the first signal of `model` once.
+    fn stored(account: &str, model: Arc<Model>, page: PageId, partition: i32, input: &str) -> Vec<u8> {
+        let mut engine = Engine::new(model, GRACE);
+        let hits = &[Hit::Count(SignalId(0))];
+        let event = Event { id: EventId(1), account, time: TIME, recorded: TIME, hits };
+        engine.apply(&event, Mode::Live, TIME, &mut Step::default());
+        let images = engine.images(page_of(account_hash(account)));
         page::encode(page, partition, &[(input.into(), 0)], &engine.schema(), images, usize::MAX).remove(0)
     }
 
-    fn take(bytes: &[u8]) -> Result<(), String> {
+    fn home_of(account: &str) -> PageId {
+        page_of(account_hash(account))
+    }
+
+    fn owned() -> Owned {
         let nowhere: Positions = vec![Offset(0), Offset(0)].into();
         let start = Start { from: nowhere.clone(), committed: nowhere, checkpoint: None, metadata: Vec::new() };
-        let mut owned = Owned::new(Partition(3), model(), GRACE, inputs(), start);
+        Owned::new(Partition(3), model(), GRACE, inputs(), start)
+    }
+
+    fn take(owned: &mut Owned, schemas: &mut Vec<KnownSchema>, bytes: &[u8]) -> Result<(), String> {
         let row = Row { table: Table::State, offset: Offset(0), key: b"9", value: Some(bytes) };
-        take_page(&mut owned, false, &mut Vec::new(), row).map_err(|error| error.to_string())
+        take_page(owned, false, schemas, row).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_page_is_taken_in_where_it_belongs_and_nowhere_else() {
-        let home = page_of(account_hash("acme.com"));
-        assert_eq!(take(&stored(home, 3, "intent.events")), Ok(()));
-        let stray = take(&stored(home, 4, "intent.events")).unwrap_err();
+        let home = home_of("acme.com");
+        let take = |page, partition, input| {
+            take(&mut owned(), &mut Vec::new(), &stored("acme.com", model(), page, partition, input))
+        };
+        assert_eq!(take(home, 3, "intent.events"), Ok(()));
+        let stray = take(home, 4, "intent.events").unwrap_err();
         assert!(stray.contains("partition 3, key 9: it holds the accounts of partition 4"), "{stray}");
-        let moved = take(&stored(PageId(home.0 ^ 1), 3, "intent.events")).unwrap_err();
+        let moved = take(PageId(home.0 ^ 1), 3, "intent.events").unwrap_err();
         assert!(moved.contains("account acme.com belongs on another page"), "{moved}");
-        let foreign = take(&stored(home, 3, "other.events")).unwrap_err();
+        let foreign = take(home, 3, "other.events").unwrap_err();
         assert!(foreign.contains("reflects the topics other.events, and none of those"), "{foreign}");
+    }
+
+    #[test]
+    fn every_page_is_read_by_its_own_schema() {
+        // What comes first in this one comes second in the model of the test.
+        let text = "model: old\nversion: 1\nsignals:\n  - { name: demo, match: { type: demo }, points: 1, half_life: 6h }\n\
+                    tiers:\n  - { name: warm, intent: { enter: 20, exit: 12 } }\n";
+        let old = model_file::parse(text, "inline").unwrap().model;
+        let (mut owned, mut schemas) = (owned(), Vec::new());
+        let mut bring = |account, model| {
+            let bytes = stored(account, model, home_of(account), 3, "intent.events");
+            take(&mut owned, &mut schemas, &bytes).unwrap();
+            let explanation = owned.engine.explain(account, TIME).unwrap();
+            let signals: Vec<_> = explanation.contributions.iter().map(|reason| reason.signal.to_string()).collect();
+            (signals.concat(), schemas.iter().map(|known: &KnownSchema| known.is_stale).collect::<Vec<_>>())
+        };
+        assert_eq!(bring("acme.com", model()), ("visit".into(), vec![false]));
+        assert_eq!(bring("beta.com", old.clone()), ("demo".into(), vec![false, true]));
+        assert_eq!(bring("gamma.com", model()), ("visit".into(), vec![false, true]));
+        assert_eq!(bring("delta.com", old), ("demo".into(), vec![false, true]));
+    }
+
+    /// Standings of which there are none.
+    struct Empty;
+
+    impl TableReader for Empty {
+        fn read(&mut self, _: Duration, _: &mut TakeRow<'_>) -> Result<Restoring, LogError> {
+            Ok(Restoring::Done)
+        }
+    }
+
+    #[test]
+    fn what_was_published_must_stand_in_the_standings() {
+        // One visit is worth a tier here, and none in the model of the test.
+        let text = "model: m\nversion: 1\nsignals:\n  - { name: visit, match: { type: visit }, points: 10, half_life: 2h }\n\
+                    tiers:\n  - { name: warm, intent: { enter: 10, exit: 5 } }\n";
+        let restored_from = |model| {
+            let mut owned = owned();
+            let bytes = stored("acme.com", model, home_of("acme.com"), 3, "intent.events");
+            take(&mut owned, &mut Vec::new(), &bytes).unwrap();
+            Restore::new(Empty, false, Duration::ZERO).advance(&mut owned, Duration::ZERO)
+        };
+        assert_eq!(restored_from(model()).ok(), Some(true));
+        let refused = restored_from(model_file::parse(text, "inline").unwrap().model).unwrap_err().to_string();
+        assert!(refused.contains("lacks the last standing of 1 accounts"), "{refused}");
     }
 }
