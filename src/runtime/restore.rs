@@ -379,7 +379,7 @@ mod tests {
         let hits = &[Hit::Count(SignalId(0))];
         let event = Event { id: EventId(1), account, time: TIME, recorded: TIME, hits };
         engine.apply(&event, Mode::Live, TIME, &mut Step::default());
-        let images = engine.images(page_of(account_hash(account)));
+        let images = engine.images(home_of(account));
         page::encode(page, partition, &[(input.into(), 0)], &engine.schema(), images, usize::MAX).remove(0)
     }
 
