@@ -422,6 +422,25 @@ fn a_start_delivers_nothing_before_it_is_resumed_and_can_move_back() {
 }
 
 #[test]
+fn records_of_several_inputs_are_told_apart() {
+    let Some(group) = Group::new("inputs", 4) else { return };
+    let writer = Writer::plain(group.broker);
+    for number in 0..200 {
+        for topic in [&group.names.events[0], &group.names.accounts] {
+            writer.send(topic, &text_record(&number.to_string(), "x"));
+        }
+    }
+    writer.flush();
+    let mut member = group.connect("one");
+    member.take_up();
+    member.until("all records of both inputs", |seen| {
+        let of = |input| seen.iter().filter(|one| matches!(one, Seen::Record(found, ..) if *found == input)).count();
+        ([of(EVENTS), of(ACCOUNTS)] == [200, 200]).then_some(())
+    });
+    member.log.close();
+}
+
+#[test]
 fn paused_partitions_go_on_where_they_stopped() {
     let Some(group) = Group::new("pause", 1) else { return };
     group.fill_events(1000);

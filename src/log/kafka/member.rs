@@ -313,10 +313,18 @@ fn gather(consumer: &PolledConsumer, wait: Duration, most: usize) -> Vec<Event<'
 
 /// The records among some events, and what the last event says if it is none.
 fn sort<'e>(events: &'e [Event<'_>], topics: &Topics, taken: &mut Taken) -> (Vec<Record<'e>>, Kind<'e>) {
-    let (mut records, mut other, mut likely) = (Vec::with_capacity(events.len()), Kind::Other, InputId(0));
+    let (mut records, mut other) = (Vec::with_capacity(events.len()), Kind::Other);
+    let mut last: Option<(Message<'_>, Option<InputId>)> = None;
     for event in events {
         match event.kind() {
-            Kind::Record(message) => records.extend(accept(topics, taken, &message, &mut likely)),
+            Kind::Record(message) => {
+                let input = match last {
+                    Some((before, input)) if message.shares_topic(&before) => input,
+                    _ => topics.input(message.topic()),
+                };
+                last = Some((message, input));
+                records.extend(input.and_then(|input| accept(input, taken, &message)));
+            }
             kind => other = kind,
         }
     }
@@ -324,9 +332,7 @@ fn sort<'e>(events: &'e [Event<'_>], topics: &Topics, taken: &mut Taken) -> (Vec
 }
 
 /// The record, unless it stems from before the last start or release.
-fn accept<'a>(topics: &Topics, taken: &mut Taken, message: &Message<'a>, likely: &mut InputId) -> Option<Record<'a>> {
-    let input = topics.input(message.topic(), *likely)?;
-    *likely = input;
+fn accept<'a>(input: InputId, taken: &mut Taken, message: &Message<'a>) -> Option<Record<'a>> {
     let partition = Partition(message.partition());
     let offset = Offset(message.offset());
     if !taken.pass(input, partition, offset.0..offset.next().0) {
@@ -338,8 +344,7 @@ fn accept<'a>(topics: &Topics, taken: &mut Taken, message: &Message<'a>, likely:
 
 /// The end of an input partition, unless that is said of before the last start or release.
 fn pass_end(consumer: &PolledConsumer, topics: &Topics, taken: &mut Taken, place: &Place) -> Option<End> {
-    let (input, partition, offset) =
-        (topics.input(&place.topic, InputId(0))?, Partition(place.partition), Offset(place.offset));
+    let (input, partition, offset) = (topics.input(&place.topic)?, Partition(place.partition), Offset(place.offset));
     // It is the end of what may be read: the log's own lies further on while a transaction is open.
     let undecided = known_end(consumer.client(), &place.topic, partition).is_some_and(|end| end > offset.0);
     taken.pass(input, partition, offset.0..offset.0).then_some(End { input, partition, offset, undecided })

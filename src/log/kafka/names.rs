@@ -155,10 +155,9 @@ impl Topics {
         inputs.chain(self.outputs.iter().map(|(topic, name)| (Role::Output(*topic), name)))
     }
 
-    /// The input topic of this name; `likely` is looked at first.
-    pub(super) fn input(&self, name: &str, likely: InputId) -> Option<InputId> {
-        let is = |id: &InputId| &**self.inputs.name(*id) == name;
-        Some(likely).filter(is).or_else(|| self.inputs.ids().find(is))
+    /// The input topic of this name.
+    pub(super) fn input(&self, name: &str) -> Option<InputId> {
+        self.inputs.ids().find(|id| &**self.inputs.name(*id) == name)
     }
 }
 
@@ -196,8 +195,8 @@ mod tests {
         let topics = Topics::try_from(names).unwrap();
         let kinds: Vec<_> = topics.inputs().ids().map(|id| topics.inputs().kind(id)).collect();
         assert_eq!(kinds, [InputKind::Events, InputKind::Events, InputKind::Accounts]);
-        assert_eq!(topics.input("b", InputId(0)), Some(InputId(1)));
-        assert_eq!(topics.input("c", InputId(0)), None);
+        assert_eq!(topics.input("b"), Some(InputId(1)));
+        assert_eq!(topics.input("c"), None);
         assert_eq!(topics.all().count(), 8);
     }
 }

@@ -303,12 +303,18 @@ impl<'a> Iterator for Reports<'a> {
 }
 
 /// A record that was fetched or sent.
+#[derive(Clone, Copy)]
 pub(super) struct Message<'a>(&'a RDKafkaMessage);
 
 impl<'a> Message<'a> {
     /// Why the record was not delivered, if it was not.
     pub(super) fn error(&self) -> Option<RDKafkaErrorCode> {
         (self.0.err != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| self.0.err.into())
+    }
+
+    /// Whether both records are of one topic, as far as the client's handles of topics tell: no name is compared.
+    pub(super) fn shares_topic(&self, other: &Message<'_>) -> bool {
+        self.0.rkt == other.0.rkt
     }
 
     pub(super) fn topic(&self) -> &'a str {
