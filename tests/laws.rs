@@ -4,7 +4,10 @@
 
 mod oracle;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use oracle::{
     Oracle, What, difference,
@@ -12,7 +15,7 @@ use oracle::{
         Image, NAMES, advance, all_images, apply, by_account, clocks, end_of, engine, images, lazy_history, lazy_run,
         load, of, page,
     },
-    history::{ACCOUNTS, GRACE_MS, Record, Reordered, distinct_events, events, histories, models},
+    history::{ACCOUNTS, Body, GRACE_MS, Record, Reordered, distinct_events, events, histories, models},
     what,
 };
 use proptest::{prelude::*, sample::select};
@@ -156,8 +159,9 @@ proptest! {
         records in histories(24),
         deeds in prop::collection::vec(deeds(), 24),
     ) {
-        prop_assume!(!oracles(&model, &records).iter().any(Oracle::close_call));
         let model = Arc::new(model);
+        let records = without_worthless_duplicates(&model, &records);
+        prop_assume!(!oracles(&model, &records).iter().any(Oracle::close_call));
         let published = run(&model, &records, &calm(&deeds));
         let plain = |changes: &[Change]| -> Vec<Change> {
             let forget = |change| Change { intent: 0.0, reasons: [].into(), previous_sequence: None, ..change };
@@ -187,6 +191,24 @@ fn oracles<'m>(model: &'m Model, records: &[Record]) -> Vec<Oracle<'m>> {
         oracle
     };
     (0..ACCOUNTS).map(of_account).collect()
+}
+
+/// The history without duplicates of events that are worth nothing any more. An account that was evicted has
+/// forgotten such an event, and takes the duplicate for one that comes too late: still worth nothing, but
+/// the account is settled to when it came, and a record out of order after that takes effect no earlier.
+fn without_worthless_duplicates(model: &Arc<Model>, records: &[Record]) -> Vec<Record> {
+    let is_worthless = |record: &Record| {
+        let (mut engine, mut step) = (engine(model), Step::default());
+        apply(&mut engine, record, Mode::Live, &mut step);
+        engine.sweep(page(record.account), Timestamp::from_millis(record.earliest()), &mut step);
+        engine.is_empty()
+    };
+    let mut known = HashSet::new();
+    let stays = |record: &&Record| match record.body {
+        Body::Event { id, .. } => known.insert((record.account, id)) || !is_worthless(record),
+        Body::Attributes(_) => true,
+    };
+    records.iter().filter(stays).cloned().collect()
 }
 
 /// What an engine publishes when it goes on from a stored state.
