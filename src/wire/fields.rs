@@ -11,11 +11,13 @@ use crate::model::{Field, Keys, MAX_ACCOUNT_BYTES, Timestamp};
 mod any;
 mod order;
 mod plain;
+mod quotes;
 mod slots;
 
 pub use slots::Slots;
 
 use order::Order;
+use quotes::Quotes;
 
 /// The largest record value that is read, in bytes.
 pub const MAX_VALUE_BYTES: usize = 1 << 20;
@@ -35,6 +37,8 @@ pub struct Wanted {
     properties: usize,
     /// What plain records are expected to have.
     order: Order,
+    /// Those of the record that is being read, to reuse the memory.
+    quotes: Quotes,
 }
 
 /// Where a field goes. Small, for it is handed on with every member of a record.
@@ -49,7 +53,13 @@ impl Wanted {
     /// Wants the keys of the model and `fixed` names.
     pub fn new(keys: &Keys, fixed: &[&str], properties: bool) -> Self {
         let property_slots = if properties { keys.len() } else { 0 };
-        let mut wanted = Self { names: Vec::new(), slots: 0, properties: property_slots, order: Order::default() };
+        let mut wanted = Self {
+            names: Vec::new(),
+            slots: 0,
+            properties: property_slots,
+            order: Order::default(),
+            quotes: Quotes::default(),
+        };
         for name in keys.iter().map(|key| &**key).chain(fixed.iter().copied()) {
             wanted.slots += usize::from(wanted.want(name, Place::Slot(wanted.slots as u32)));
         }

@@ -7,9 +7,7 @@
 
 use std::{borrow::Cow, mem, ops::Range};
 
-use memchr::memchr;
-
-use super::{Place, Slots, Wanted};
+use super::{Place, Quotes, Slots, Wanted};
 use crate::model::Field;
 
 /// The deepest nesting within a field. What lies deeper is legal JSON up to a limit that is not ours.
@@ -25,239 +23,240 @@ const POWERS: [f64; MAX_DIGITS + 1] =
 
 /// Fills the slots from a JSON object; nothing if it is not plain, with some slots filled.
 pub fn read<'r>(wanted: &mut Wanted, text: &'r str, slots: &mut Slots<'r>) -> Option<()> {
-    let mut plain = Plain::new(text)?;
-    let mut has_properties = false;
-    plain.object(|plain| match plain.place(wanted)? {
-        Place::Slot(slot) => plain.value(slots, slot as usize),
-        Place::Properties => {
-            if mem::replace(&mut has_properties, true) {
-                wanted.empty_properties(slots);
-            }
-            plain.properties(wanted, slots)
-        }
-        Place::Nowhere => plain.skip(MAX_DEPTH),
-    })?;
-    plain.end()
+    let mut quotes = mem::take(&mut wanted.quotes);
+    let is_plain = quotes.find(text.as_bytes());
+    let read = if is_plain { Plain { text, quotes: &quotes }.record(wanted, slots) } else { None };
+    wanted.quotes = quotes;
+    read
 }
 
-/// What is left of a plain text. All methods give nothing on what is not plain.
-struct Plain<'r> {
+/// A text without escapes and control characters. Reading goes from a place to the place behind what was read,
+/// handed on instead of kept: so it stays in a register. There is none behind what is not plain.
+#[derive(Clone, Copy)]
+struct Plain<'r, 'q> {
     text: &'r str,
-    /// The next byte; always at the border of a character.
-    at: usize,
-    /// How many members of the record and its properties were read.
-    members: usize,
+    quotes: &'q Quotes,
 }
 
-impl<'r> Plain<'r> {
-    fn new(text: &'r str) -> Option<Self> {
-        // Without an early end this loop takes sixteen bytes at a time.
-        let odd = text.bytes().fold(false, |odd, byte| odd | (byte < b' ') | (byte == b'\\'));
-        (!odd).then_some(Self { text, at: 0, members: 0 })
+impl<'r> Plain<'r, '_> {
+    fn record(self, wanted: &mut Wanted, slots: &mut Slots<'r>) -> Option<()> {
+        let (mut members, mut has_properties) = (0, false);
+        let end = self.object(0, |at| {
+            let (place, at) = self.place(at, &mut members, wanted)?;
+            match place {
+                Place::Slot(slot) => self.value(at, slots, slot as usize),
+                Place::Properties => {
+                    if mem::replace(&mut has_properties, true) {
+                        wanted.empty_properties(slots);
+                    }
+                    self.properties(at, &mut members, wanted, slots)
+                }
+                Place::Nowhere => self.pass(at),
+            }
+        })?;
+        self.peek(end).is_none().then_some(())
     }
 
-    fn end(&mut self) -> Option<()> {
-        self.peek().is_none().then_some(())
-    }
-
-    /// The next byte that is not a space.
+    /// The next byte that is not a space, and its place.
     #[inline]
-    fn peek(&mut self) -> Option<u8> {
+    fn peek(self, mut at: usize) -> Option<(u8, usize)> {
         loop {
-            match self.text.as_bytes().get(self.at) {
-                Some(b' ') => self.at += 1,
-                byte => return byte.copied(),
+            match *self.text.as_bytes().get(at)? {
+                b' ' => at += 1,
+                byte => return Some((byte, at)),
             }
         }
     }
 
-    /// Goes past the byte if it is the next one.
+    /// Goes past this byte.
     #[inline]
-    fn take(&mut self, byte: u8) -> bool {
-        let taken = self.peek() == Some(byte);
-        self.at += usize::from(taken);
-        taken
-    }
-
-    #[inline]
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        self.take(byte).then_some(())
+    fn expect(self, at: usize, byte: u8) -> Option<usize> {
+        let (next, at) = self.peek(at)?;
+        (next == byte).then_some(at + 1)
     }
 
     /// Reads an object; `member` reads each name and its value.
     #[inline]
-    fn object(&mut self, mut member: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        self.expect(b'{')?;
-        if self.take(b'}') {
-            return Some(());
+    fn object(self, at: usize, member: impl FnMut(usize) -> Option<usize>) -> Option<usize> {
+        self.items(at, *b"{}", member)
+    }
+
+    /// Reads what stands between brackets, with commas between the items.
+    #[inline]
+    fn items(self, at: usize, [open, close]: [u8; 2], mut item: impl FnMut(usize) -> Option<usize>) -> Option<usize> {
+        let mut at = self.expect(at, open)?;
+        if let Some(end) = self.expect(at, close) {
+            return Some(end);
         }
         loop {
-            member(self)?;
-            if !self.take(b',') {
-                return self.expect(b'}');
+            let (next, end) = self.peek(item(at)?)?;
+            at = end + 1;
+            if next != b',' {
+                return (next == close).then_some(at);
             }
         }
     }
 
     /// Reads a name and the colon after it; says where its value goes.
     #[inline]
-    fn place(&mut self, wanted: &mut Wanted) -> Option<Place> {
-        let index = self.members;
-        self.members += 1;
-        match wanted.order.expected(index, self.text.as_bytes().get(self.at..)?) {
-            Some((place, len)) => {
-                self.at += len;
-                Some(place)
-            }
-            None => self.unexpected(wanted, index),
+    fn place(self, at: usize, members: &mut usize, wanted: &mut Wanted) -> Option<(Place, usize)> {
+        let index = *members;
+        *members += 1;
+        match wanted.order.expected(index, self.text.as_bytes().get(at..)?) {
+            Some((place, len)) => Some((place, at + len)),
+            None => self.unexpected(at, index, wanted),
         }
     }
 
     #[inline(never)]
-    fn unexpected(&mut self, wanted: &mut Wanted, index: usize) -> Option<Place> {
-        let from = self.at;
-        let name = self.name()?;
+    fn unexpected(self, from: usize, index: usize, wanted: &mut Wanted) -> Option<(Place, usize)> {
+        let (name, at) = self.name(from)?;
         let place = wanted.place(name);
-        wanted.order.keep(index, &self.text.as_bytes()[from..self.at], place);
-        Some(place)
+        wanted.order.keep(index, &self.text.as_bytes()[from..at], place);
+        Some((place, at))
     }
 
     /// Reads a name and the colon after it.
-    fn name(&mut self) -> Option<&'r [u8]> {
-        (self.peek()? == b'"').then_some(())?;
-        let name = self.string()?;
-        self.expect(b':')?;
-        self.text.as_bytes().get(name)
+    fn name(self, at: usize) -> Option<(&'r [u8], usize)> {
+        let (first, at) = self.peek(at)?;
+        (first == b'"').then_some(())?;
+        let (name, at) = self.string(at)?;
+        Some((self.text.as_bytes().get(name)?, self.expect(at, b':')?))
     }
 
-    /// Reads a list; `item` reads each item.
-    fn list(&mut self, mut item: impl FnMut(&mut Self) -> Option<()>) -> Option<()> {
-        self.expect(b'[')?;
-        if self.take(b']') {
-            return Some(());
+    fn properties(self, at: usize, members: &mut usize, wanted: &mut Wanted, slots: &mut Slots<'r>) -> Option<usize> {
+        if let Some((b'n', at)) = self.peek(at) {
+            return self.word(at, "null");
         }
-        loop {
-            item(self)?;
-            if !self.take(b',') {
-                return self.expect(b']');
-            }
-        }
-    }
-
-    fn properties(&mut self, wanted: &mut Wanted, slots: &mut Slots<'r>) -> Option<()> {
-        if self.peek() == Some(b'n') {
-            return self.word("null");
-        }
-        self.object(|plain| {
-            let place = plain.place(wanted)?;
+        self.object(at, |at| {
+            let (place, at) = self.place(at, members, wanted)?;
             match wanted.slot_of_property(place) {
-                Some(slot) => plain.value(slots, slot),
-                None => plain.skip(MAX_DEPTH),
+                Some(slot) => self.value(at, slots, slot),
+                None => self.pass(at),
             }
         })
     }
 
-    /// Reads a value into a slot.
-    fn value(&mut self, slots: &mut Slots<'r>, slot: usize) -> Option<()> {
-        match self.peek()? {
-            b'"' => slots.put_text(slot, self.text()?),
-            other => self.other(other, slots, slot)?,
+    /// Reads a value into a slot. Always inlined: the compiler would rather not, and then a text costs a fifth more.
+    #[inline(always)]
+    fn value(self, at: usize, slots: &mut Slots<'r>, slot: usize) -> Option<usize> {
+        let (first, at) = self.peek(at)?;
+        if first != b'"' {
+            return self.other(first, at, slots, slot);
         }
-        Some(())
+        let (text, end) = self.string(at)?;
+        slots.put_text(slot, self.text.get(text)?);
+        Some(end)
     }
 
     /// Reads a value that is not text into a slot.
     #[inline(never)]
-    fn other(&mut self, first: u8, slots: &mut Slots<'r>, slot: usize) -> Option<()> {
-        let field = if first == b'[' { self.items()? } else { self.item(first)? };
+    fn other(self, first: u8, at: usize, slots: &mut Slots<'r>, slot: usize) -> Option<usize> {
+        let (field, end) = if first == b'[' { self.list(at)? } else { self.item(first, at)? };
         slots.put(slot, field);
-        Some(())
+        Some(end)
     }
 
-    fn items(&mut self) -> Option<Field<'r>> {
+    fn list(self, at: usize) -> Option<(Field<'r>, usize)> {
         let mut items = Vec::new();
-        self.list(|plain| {
-            let first = plain.peek()?;
-            items.push(plain.item(first)?);
-            Some(())
+        let end = self.items(at, *b"[]", |at| {
+            let (first, at) = self.peek(at)?;
+            let (item, end) = self.item(first, at)?;
+            items.push(item);
+            Some(end)
         })?;
-        Some(Field::List(items))
+        Some((Field::List(items), end))
     }
 
     /// Reads an element of a list as a field, by its first byte. No test looks into a list within a list.
-    fn item(&mut self, first: u8) -> Option<Field<'r>> {
-        match first {
-            b'"' => self.text().map(|text| Field::Text(Cow::Borrowed(text))),
-            b'{' | b'[' => self.skip(MAX_DEPTH).map(|()| Field::Other),
-            b't' => self.word("true").map(|()| Field::Bool(true)),
-            b'f' => self.word("false").map(|()| Field::Bool(false)),
-            b'n' => self.word("null").map(|()| Field::Absent),
-            _ => self.number()?.value().map(Field::Number),
+    fn item(self, first: u8, at: usize) -> Option<(Field<'r>, usize)> {
+        Some(match first {
+            b'"' => {
+                let (text, end) = self.string(at)?;
+                (Field::Text(Cow::Borrowed(self.text.get(text)?)), end)
+            }
+            b'{' | b'[' => (Field::Other, self.skip(first, at, MAX_DEPTH)?),
+            b't' => (Field::Bool(true), self.word(at, "true")?),
+            b'f' => (Field::Bool(false), self.word(at, "false")?),
+            b'n' => (Field::Absent, self.word(at, "null")?),
+            _ => {
+                let (number, end) = self.number(at)?;
+                (Field::Number(number.value()?), end)
+            }
+        })
+    }
+
+    /// Goes past a value.
+    #[inline]
+    fn pass(self, at: usize) -> Option<usize> {
+        match self.peek(at)? {
+            (b'"', at) => self.string(at).map(|(_, end)| end),
+            (other, at) => self.skip(other, at, MAX_DEPTH),
         }
     }
 
-    #[inline]
-    fn text(&mut self) -> Option<&'r str> {
-        let range = self.string()?;
-        self.text.get(range)
-    }
-
-    /// Goes past a value, nested at most so deep.
-    fn skip(&mut self, depth: usize) -> Option<()> {
-        match self.peek()? {
-            b'"' => self.string().map(drop),
+    /// Goes past a value, nested at most so deep, by its first byte.
+    #[inline(never)]
+    fn skip(self, first: u8, at: usize, depth: usize) -> Option<usize> {
+        match first {
+            b'"' => self.string(at).map(|(_, end)| end),
             b'{' => {
                 let depth = depth.checked_sub(1)?;
-                self.object(|plain| plain.name().and_then(|_| plain.skip(depth)))
+                self.object(at, |at| {
+                    let (_, at) = self.name(at)?;
+                    let (first, at) = self.peek(at)?;
+                    self.skip(first, at, depth)
+                })
             }
             b'[' => {
                 let depth = depth.checked_sub(1)?;
-                self.list(|plain| plain.skip(depth))
+                self.items(at, *b"[]", |at| {
+                    let (first, at) = self.peek(at)?;
+                    self.skip(first, at, depth)
+                })
             }
-            b't' => self.word("true"),
-            b'f' => self.word("false"),
-            b'n' => self.word("null"),
-            _ => self.number().map(drop),
+            b't' => self.word(at, "true"),
+            b'f' => self.word(at, "false"),
+            b'n' => self.word(at, "null"),
+            _ => self.number(at).map(|(_, end)| end),
         }
     }
 
-    /// Goes past a string, of which the next byte is the quote, and says where its text is.
+    /// Goes past a string, which begins here, and says where its text is.
     #[inline]
-    fn string(&mut self) -> Option<Range<usize>> {
-        let start = self.at + 1;
-        let end = start + memchr(b'"', self.text.as_bytes().get(start..)?)?;
-        self.at = end + 1;
-        Some(start..end)
+    fn string(self, at: usize) -> Option<(Range<usize>, usize)> {
+        let end = self.quotes.next(at + 1)?;
+        Some((at + 1..end, end + 1))
     }
 
-    fn word(&mut self, word: &str) -> Option<()> {
-        let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
-        self.at += word.len();
-        found.then_some(())
+    fn word(self, at: usize, word: &str) -> Option<usize> {
+        self.text.as_bytes()[at..].starts_with(word.as_bytes()).then_some(at + word.len())
     }
 
-    fn number(&mut self) -> Option<Number> {
-        let negative = self.take(b'-');
-        let first = self.at;
-        let (mut digits, whole) = self.digits(0);
+    fn number(self, at: usize) -> Option<(Number, usize)> {
+        let negative = self.text.as_bytes().get(at) == Some(&b'-');
+        let first = at + usize::from(negative);
+        let (mut digits, mut end) = self.digits(first, 0);
+        let whole = end - first;
         let leading_zero = whole > 1 && self.text.as_bytes()[first] == b'0';
         let mut decimals = 0;
-        if self.text.as_bytes().get(self.at) == Some(&b'.') {
-            self.at += 1;
-            (digits, decimals) = self.digits(digits);
+        if self.text.as_bytes().get(end) == Some(&b'.') {
+            let point = end + 1;
+            (digits, end) = self.digits(point, digits);
+            decimals = end - point;
             (decimals > 0).then_some(())?;
         }
-        (whole > 0 && !leading_zero).then_some(Number { negative, digits, whole, decimals })
+        (whole > 0 && !leading_zero).then_some((Number { negative, digits, whole, decimals }, end))
     }
 
-    /// Goes on with a row of digits: the number that they make, and how many they are.
-    fn digits(&mut self, before: u64) -> (u64, usize) {
-        let (mut value, start) = (before, self.at);
-        while let Some(digit @ b'0'..=b'9') = self.text.as_bytes().get(self.at) {
+    /// Goes on with a row of digits: the number that they make, and where they end.
+    fn digits(self, mut at: usize, before: u64) -> (u64, usize) {
+        let mut value = before;
+        while let Some(digit @ b'0'..=b'9') = self.text.as_bytes().get(at) {
             value = value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
-            self.at += 1;
+            at += 1;
         }
-        (value, self.at - start)
+        (value, at)
     }
 }
 
