@@ -1,7 +1,7 @@
 //! The main job on a real Kafka: the visits of a web site go in, and what comes out equals the file
 //! replay of the same visits, change by change, also when processes are killed in the midst of it.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{fs, net::TcpListener, sync::OnceLock, time::Duration};
 
 use crate::support::{
     deployment::{Deployment, Plan},
@@ -65,6 +65,26 @@ fn kills_neither_lose_nor_double_anything() {
     }
 
     check_outcome(&deployment);
+}
+
+/// A broker that takes connections and says nothing holds the start up for ten seconds.
+#[test]
+fn asked_to_stop_while_it_starts_it_ends_at_once() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("tidemark.yaml");
+    let brokers = silent.local_addr().expect("an address");
+    let text = format!(
+        "model: {MODEL}\nhttp: {{ listen: 127.0.0.1:0 }}\nlog: {{ format: json }}\n\
+         kafka: {{ brokers: \"{brokers}\", group_id: silent }}\n"
+    );
+    fs::write(&config, text).expect("the configuration is written");
+    let config = config.to_str().expect("a path in UTF-8");
+    let mut process = Running::start("early", directory.path(), &["run", "--config", config]);
+    let status = process.terminate(STOP_LIMIT);
+    let log = process.log();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("\"stopped\""), "{log}");
 }
 
 /// Ten moments of the run, as offsets that changes have used up by then.

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod replay;
 pub mod run;
 mod service;
+mod signals;
 pub mod test;
 pub mod topics;
 pub mod validate;

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use super::{
     Failure,
-    service::{self, Door},
+    service::{Door, Host},
     topics,
 };
 use crate::{
@@ -34,6 +34,7 @@ pub struct Args {
 
 /// Runs the service until it is told to stop.
 pub fn execute(args: Args) -> Result<ExitCode, Failure> {
+    let host = Host::new()?;
     let mut settings = Settings::load(&args.config).map_err(Failure::config)?;
     if let Some(workers) = args.workers {
         settings.workers = workers.max(1);
@@ -61,7 +62,7 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let kafka = Arc::new(settings.kafka);
     let connect = move |worker| KafkaLog::connect(kafka.clone(), worker);
     let running =
-        service::start(settings.workers, loaded.model, worker_settings, &SystemClock::default(), door, connect)?;
+        host.start(settings.workers, loaded.model, worker_settings, &SystemClock::default(), door, connect)?;
     running.wait(|| false)?;
     tracing::info!(target: "start", "stopped");
     Ok(ExitCode::SUCCESS)

@@ -2,21 +2,14 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
-use tokio::{
-    net::TcpListener,
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-};
+use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot};
 
-use super::Failure;
+use super::{Failure, signals::Signals};
 use crate::{
     http::{self, Guard, Limits, Sources},
     log::{Log, LogError},
@@ -35,10 +28,16 @@ const STOP_WITHIN: Duration = Duration::from_secs(25);
 /// Between two looks at what the workers do.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// A process that can be told to stop, and is to run the service.
+pub struct Host {
+    runtime: Runtime,
+    signals: Signals,
+}
+
 /// Workers and their readers, running.
 pub struct Running {
     service: Service,
-    runtime: tokio::runtime::Runtime,
+    host: Host,
     http: Option<oneshot::Sender<()>>,
     /// Where HTTP is served.
     pub address: SocketAddr,
@@ -51,32 +50,42 @@ pub struct Door {
     pub token: Option<Secret>,
 }
 
-/// Starts `workers` workers and serves HTTP at the door.
-pub fn start<L, C>(
-    workers: usize,
-    model: Arc<Model>,
-    settings: WorkerSettings,
-    clock: &C,
-    door: Door,
-    connect: impl Fn(usize) -> Result<L, LogError> + Clone + Send + 'static,
-) -> anyhow::Result<Running>
-where
-    L: Log + 'static,
-    C: Clock + Clone + 'static,
-{
-    let (queries, questions) = QueryRouter::new(workers);
-    let shared = Shared {
-        metrics: Arc::new(metrics(&model)?),
-        model,
-        settings: Arc::new(settings),
-        view: Arc::new(View::new()),
-        status: Arc::new(Status::new(workers, STALL_LIMIT, Instant::now())),
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    let address = door.listener.local_addr()?;
-    let http = serve(&runtime, &shared, queries, door)?;
-    let service = Service::start(&shared, questions, clock, connect);
-    Ok(Running { service, runtime, http: Some(http), address })
+impl Host {
+    /// From now on SIGTERM and SIGINT end the process: at once, until the service runs.
+    pub fn new() -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let signals = Signals::listen(&runtime)?;
+        Ok(Self { runtime, signals })
+    }
+
+    /// Starts `workers` workers and serves HTTP at the door.
+    pub fn start<L, C>(
+        self,
+        workers: usize,
+        model: Arc<Model>,
+        settings: WorkerSettings,
+        clock: &C,
+        door: Door,
+        connect: impl Fn(usize) -> Result<L, LogError> + Clone + Send + 'static,
+    ) -> anyhow::Result<Running>
+    where
+        L: Log + 'static,
+        C: Clock + Clone + 'static,
+    {
+        let (queries, questions) = QueryRouter::new(workers);
+        let shared = Shared {
+            metrics: Arc::new(metrics(&model)?),
+            model,
+            settings: Arc::new(settings),
+            view: Arc::new(View::new()),
+            status: Arc::new(Status::new(workers, STALL_LIMIT, Instant::now())),
+        };
+        let address = door.listener.local_addr()?;
+        let http = serve(&self.runtime, &shared, queries, door)?;
+        self.signals.heed();
+        let service = Service::start(&shared, questions, clock, connect);
+        Ok(Running { service, host: self, http: Some(http), address })
+    }
 }
 
 fn metrics(model: &Model) -> anyhow::Result<Metrics> {
@@ -86,7 +95,7 @@ fn metrics(model: &Model) -> anyhow::Result<Metrics> {
 }
 
 fn serve(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &Runtime,
     shared: &Shared,
     queries: QueryRouter,
     Door { listener, token }: Door,
@@ -111,34 +120,16 @@ impl Running {
     /// Waits until the workers have ended: by themselves, on SIGTERM or SIGINT, or when `until`
     /// says so. A second signal ends the process at once.
     pub fn wait(mut self, mut until: impl FnMut() -> bool) -> Result<(), Failure> {
-        let signals = self.signals()?;
         let outcome = loop {
             if let Some(Ended { worker, outcome }) = self.service.wait(LOOK_EVERY) {
                 break outcome.map_err(|error| refusal(worker, &error));
             }
-            if signals.load(Ordering::Relaxed) || until() {
+            if self.host.signals.told() || until() {
                 break Ok(());
             }
         };
         let stopped = self.stop();
         outcome.and(stopped)
-    }
-
-    fn signals(&self) -> anyhow::Result<Arc<AtomicBool>> {
-        let caught = Arc::new(AtomicBool::new(false));
-        let _entered = self.runtime.enter();
-        for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-            let (caught, mut signal) = (caught.clone(), signal(kind)?);
-            self.runtime.spawn(async move {
-                while signal.recv().await.is_some() {
-                    if caught.swap(true, Ordering::Relaxed) {
-                        // Asked twice: what is not committed is restored by the next start.
-                        std::process::exit(130);
-                    }
-                }
-            });
-        }
-        Ok(caught)
     }
 
     fn stop(&mut self) -> Result<(), Failure> {

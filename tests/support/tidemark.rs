@@ -45,6 +45,8 @@ pub struct Running {
     name: String,
     child: Child,
     log: PathBuf,
+    /// Where its own part of the log begins.
+    log_start: usize,
 }
 
 impl Running {
@@ -58,6 +60,7 @@ impl Running {
     pub fn start_with(name: &str, directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = directory.join(format!("{name}.log"));
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
+        let log_start = file.metadata().expect("the size of the log").len() as usize;
         let child = command()
             .args(arguments)
             .envs(variables.iter().copied())
@@ -66,7 +69,7 @@ impl Running {
             .stderr(file)
             .spawn()
             .expect("tidemark starts");
-        Self { name: name.to_owned(), child, log }
+        Self { name: name.to_owned(), child, log, log_start }
     }
 
     /// Its process id.
@@ -85,11 +88,12 @@ impl Running {
         self.child.wait().expect("the child ends");
     }
 
-    /// Asks it to end (SIGTERM), and gives its status.
+    /// Asks it to end (SIGTERM) as soon as it says that it is there, and gives its status.
     ///
     /// # Panics
-    /// If it has not ended within `limit`.
+    /// If it has not ended within `limit`, or says nothing for as long.
     pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        wait_until(&format!("the first words of {}", self.name), limit, || self.address());
         self.signal("TERM");
         self.wait(limit)
     }
@@ -132,8 +136,7 @@ impl Running {
     /// Where it serves HTTP, which its log tells; nothing until it does.
     pub fn address(&self) -> Option<SocketAddr> {
         let log = self.log();
-        // A log that is continued tells of earlier processes first.
-        let told = log.lines().rev().find_map(|line| {
+        let told = log[self.log_start..].lines().find_map(|line| {
             let line: Value = serde_json::from_str(line).ok()?;
             Some(line["http"].as_str()?.to_owned())
         });
@@ -154,7 +157,7 @@ impl Running {
         self.address().is_some_and(|address| http::get(address, "/readyz").is_ok_and(|(status, _)| status == 200))
     }
 
-    /// All that it has printed.
+    /// All that it has printed, and before that what earlier processes of its name have.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).expect("the log can be read")
     }

@@ -14,7 +14,7 @@ use clap::builder::RangedU64ValueParser;
 
 use super::{
     Failure,
-    service::{self, Door},
+    service::{Door, Host},
 };
 use crate::{
     log::kafka::{KafkaConfig, KafkaLog, Properties, TopicNames, Topics},
@@ -83,6 +83,7 @@ pub struct Args {
 
 /// Runs the demo until it is told to end.
 pub fn execute(args: Args) -> Result<ExitCode, Failure> {
+    let host = Host::new()?;
     let LoadedModel { model, .. } = load_model(&args)?;
     telemetry::init(LogFormat::Text, &LogFilter::warnings());
     let topics = Topics::try_from(TopicNames::default()).map_err(Failure::config)?;
@@ -103,7 +104,7 @@ pub fn execute(args: Args) -> Result<ExitCode, Failure> {
     let settings = worker_settings(&topics, &clock);
     let kafka = Arc::new(kafka_config(&broker, topics));
     let connect = move |worker| KafkaLog::connect(kafka.clone(), worker);
-    let running = service::start(1, model, settings, &clock, door, connect)?;
+    let running = host.start(1, model, settings, &clock, door, connect)?;
     show.begin()?;
     show.open(args.accounts, running.address)?;
     let mut outcome = Ok(());
