@@ -74,6 +74,7 @@ impl Page {
 
     /// The position of an account, which is made if it is not there.
     pub fn find_or_add(&mut self, hash: u64, name: &[u8], make: impl FnOnce() -> Account) -> usize {
+        self.reserve(1);
         let (chunks, at) = (&mut self.chunks, self.index.len());
         let is_known = |&at: &u32| account_in(chunks, at as usize).name_bytes() == name;
         match self.index.entry(spread(hash), is_known, |&at| spread(hash_of(account_in(chunks, at as usize)))) {
@@ -88,8 +89,16 @@ impl Page {
 
     /// Makes room in the index for so many more accounts at once.
     pub fn reserve(&mut self, count: usize) {
-        let chunks = &self.chunks;
-        self.index.reserve(count, |&at| spread(hash_of(account_in(chunks, at as usize))));
+        if self.index.capacity() - self.index.len() < count {
+            self.grow(count);
+        }
+    }
+
+    /// Account by account as they lie, so that the processor waits for the names of many at once.
+    #[cold]
+    fn grow(&mut self, count: usize) {
+        let hashes: Vec<u64> = self.accounts().map(|account| spread(hash_of(account))).collect();
+        self.index.reserve(count, |&at| hashes[at as usize]);
     }
 
     /// Removes the account at a position; the last one moves there.
