@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::CString,
+    iter, mem,
     ops::Range,
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use super::{
     bootstrap::Bootstrap,
     config::{ANSWER_WITHIN, KafkaConfig},
     fault,
-    native::{self, Callbacks, Event, Identity, Kind, Message, Place, Polled},
+    native::{self, Callbacks, Fault, GroupConsumer, Identity, Kind, Message, Place, Polled},
 };
 use crate::{
     drill::{self, Rule},
@@ -30,8 +31,8 @@ use crate::{
 /// A consumer that gives away its polling.
 pub(super) type PolledConsumer = Polled<BaseConsumer<Callbacks>>;
 
-/// Records that are taken from the client before they are handed on together.
-const EVENTS_AT_ONCE: usize = 64;
+/// Messages that are taken from the client before they are handed on together.
+const MESSAGES_AT_ONCE: usize = 256;
 /// How long questions for the ends of inputs may take: nothing else is done meanwhile.
 const END_WITHIN: Duration = Duration::from_secs(1);
 /// How long a question for the end of a single one may take at least.
@@ -39,7 +40,7 @@ const END_WITHIN_LEAST: Duration = Duration::from_millis(50);
 
 /// One member of the consumer group.
 pub(super) struct Member {
-    consumer: PolledConsumer,
+    consumer: GroupConsumer,
     /// Asks for the ends of logs, which the member itself would see only up to the first undecided
     /// transaction.
     observer: BaseConsumer<Callbacks>,
@@ -60,7 +61,7 @@ impl Member {
         let observer = config.observer(worker).create_with_context(Callbacks)?;
         let inputs = config.topics.inputs();
         consumer.subscribe(&inputs.0.iter().map(|(name, _)| &**name).collect::<Vec<_>>())?;
-        let consumer = Polled::consumer(consumer)
+        let consumer = GroupConsumer::new(consumer)
             .ok_or_else(|| KafkaError::ClientCreation("the consumer has no queue of events".into()))?;
         Ok(Self {
             consumer,
@@ -82,45 +83,88 @@ impl Member {
     ) -> Result<(), LogError> {
         self.serve();
         let deadline = Instant::now() + wait;
+        // Without a partition there are no records to wait for.
+        let wait = if self.taken.is_empty() { wait } else { Duration::ZERO };
+        if self.hear(wait, handle)? {
+            return Ok(());
+        }
         let mut delivered = 0;
         while delivered < max {
             let left = if delivered == 0 { deadline.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-            let events = gather(&self.consumer, left, EVENTS_AT_ONCE.min(max - delivered));
-            if events.is_empty() {
-                // Nothing also comes back early, after an event that the library kept to itself.
-                if left.is_zero() { break } else { continue }
+            match self.take(left, MESSAGES_AT_ONCE.min(max - delivered), handle)? {
+                Some(taken) => delivered += taken,
+                None if left.is_zero() => break,
+                // Nothing also comes back early.
+                None => {}
             }
-            let (records, other) = sort(&events, &self.topics, &mut self.taken);
-            delivered += records.len();
-            for run in records.chunk_by(|a, b| (a.input, a.partition) == (b.input, b.partition)) {
-                handle(Fetched::Records(run));
-            }
-            match other {
-                Kind::AtEnd(place) => {
-                    if let Some(end) = pass_end(&self.consumer, &self.topics, &mut self.taken, &place) {
-                        handle(Fetched::AtEnd(end));
-                        delivered += 1;
-                    }
-                }
+        }
+        Ok(())
+    }
+
+    /// Hands on what the client says apart from records, and says whether that was the group's word.
+    fn hear(&mut self, mut wait: Duration, handle: &mut dyn FnMut(Fetched<'_>)) -> Result<bool, LogError> {
+        while let Some(event) = self.consumer.poll(mem::take(&mut wait)) {
+            match event.kind() {
                 Kind::Assigned(partitions) => {
                     handle(Fetched::Assigned(common_partitions(&self.topics, &partitions)?));
-                    break;
+                    return Ok(true);
                 }
                 Kind::Revoked => {
                     // The library forgets to say so when the member was dropped with this unanswered.
                     let lost = self.consumer.assignment_lost() || self.identity().is_none();
                     let lost = lost && !drill::breaks(Rule::HeedLostAssignment);
                     handle(Fetched::Revoked { lost });
-                    break;
+                    return Ok(true);
                 }
-                Kind::Fault(found) => match fault::of_consumer(&found) {
-                    Some(error) => return Err(error),
-                    None => self.bootstrap.hear(&found),
-                },
-                Kind::Record(_) | Kind::ConnectionLost | Kind::Delivered(_) | Kind::Other => {}
+                Kind::Fault(found) => heed(&found, &mut self.bootstrap)?,
+                // Never seen; what is taken up anew is led to its place anew.
+                Kind::Record(_) | Kind::AtEnd(_) => {
+                    return Err(LogError::Passing("the Kafka client put a record in the wrong queue".into()));
+                }
+                Kind::ConnectionLost | Kind::Delivered(_) | Kind::Other => {}
             }
         }
-        Ok(())
+        Ok(false)
+    }
+
+    /// Hands on what partitions have to say, records in runs of one partition. Says how much that was, if the client
+    /// had anything.
+    fn take(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        handle: &mut dyn FnMut(Fetched<'_>),
+    ) -> Result<Option<usize>, LogError> {
+        let Self { consumer, topics, taken, bootstrap, .. } = self;
+        let batch = consumer.take(wait, most);
+        let (mut records, mut delivered) = (Vec::with_capacity(batch.len()), 0);
+        let mut last: Option<(Message<'_>, Option<InputId>)> = None;
+        for message in batch.messages() {
+            match message.kind() {
+                Kind::Record(message) => {
+                    let input = match last {
+                        Some((before, input)) if message.shares_topic(&before) => input,
+                        _ => topics.input(message.topic()),
+                    };
+                    last = Some((message, input));
+                    records.extend(input.and_then(|input| accept(input, taken, &message)));
+                }
+                Kind::AtEnd(place) => {
+                    delivered += hand_on(&mut records, handle);
+                    if let Some(end) = pass_end(consumer, topics, taken, &place) {
+                        handle(Fetched::AtEnd(end));
+                        delivered += 1;
+                    }
+                }
+                Kind::Fault(found) => {
+                    delivered += hand_on(&mut records, handle);
+                    heed(&found, bootstrap)?;
+                }
+                _ => {}
+            }
+        }
+        delivered += hand_on(&mut records, handle);
+        Ok((batch.len() > 0).then_some(delivered))
     }
 
     /// Looks after the clients themselves.
@@ -136,6 +180,8 @@ impl Member {
 
     pub(super) fn start(&mut self, at: &[(InputId, Partition, Offset)]) -> Result<(), LogError> {
         let list = self.list(at.iter().map(|(input, partition, offset)| (*input, *partition, Some(offset.0))));
+        let inputs = self.topics.inputs();
+        self.consumer.lead(at.iter().map(|(input, partition, _)| (&**inputs.name(*input), partition.0)));
         // Paused before the next poll, hence before anything is delivered.
         let started = self.consumer.assign(&list).and_then(|()| self.consumer.pause(&list));
         self.taken.clear();
@@ -148,6 +194,7 @@ impl Member {
 
     pub(super) fn release(&mut self) -> Result<(), LogError> {
         self.taken.clear();
+        self.consumer.lead(iter::empty());
         self.consumer
             .unassign()
             .map_err(|error| LogError::Passing(format!("giving the partitions back to the group: {error}")))
@@ -253,7 +300,7 @@ impl Member {
     }
 
     /// The clients, to be closed elsewhere.
-    pub(super) fn into_clients(self) -> (PolledConsumer, BaseConsumer<Callbacks>) {
+    pub(super) fn into_clients(self) -> (GroupConsumer, BaseConsumer<Callbacks>) {
         (self.consumer, self.observer)
     }
 
@@ -299,36 +346,22 @@ pub(super) fn committed(
     Ok(partitions.iter().map(|_| inputs.ids().map(|_| found.next().flatten()).collect()).collect())
 }
 
-/// Waits for an event, and takes those that are there, up to `most` of them and to the first that is no
-/// record.
-fn gather(consumer: &PolledConsumer, wait: Duration, most: usize) -> Vec<Event<'_>> {
-    let mut events = Vec::with_capacity(most);
-    events.extend(consumer.poll(wait));
-    while events.len() < most && events.last().is_some_and(Event::is_record) {
-        let Some(event) = consumer.poll(Duration::ZERO) else { break };
-        events.push(event);
+/// Hands on records in runs of one partition, and says how many.
+fn hand_on(records: &mut Vec<Record<'_>>, handle: &mut dyn FnMut(Fetched<'_>)) -> usize {
+    for run in records.chunk_by(|a, b| (a.input, a.partition) == (b.input, b.partition)) {
+        handle(Fetched::Records(run));
     }
-    events
+    records.drain(..).len()
 }
 
-/// The records among some events, and what the last event says if it is none.
-fn sort<'e>(events: &'e [Event<'_>], topics: &Topics, taken: &mut Taken) -> (Vec<Record<'e>>, Kind<'e>) {
-    let (mut records, mut other) = (Vec::with_capacity(events.len()), Kind::Other);
-    let mut last: Option<(Message<'_>, Option<InputId>)> = None;
-    for event in events {
-        match event.kind() {
-            Kind::Record(message) => {
-                let input = match last {
-                    Some((before, input)) if message.shares_topic(&before) => input,
-                    _ => topics.input(message.topic()),
-                };
-                last = Some((message, input));
-                records.extend(input.and_then(|input| accept(input, taken, &message)));
-            }
-            kind => other = kind,
+fn heed(found: &Fault, bootstrap: &mut Bootstrap) -> Result<(), LogError> {
+    match fault::of_consumer(found) {
+        Some(error) => Err(error),
+        None => {
+            bootstrap.hear(found);
+            Ok(())
         }
     }
-    (records, other)
 }
 
 /// The record, unless it stems from before the last start or release.
@@ -343,7 +376,7 @@ fn accept<'a>(input: InputId, taken: &mut Taken, message: &Message<'a>) -> Optio
 }
 
 /// The end of an input partition, unless that is said of before the last start or release.
-fn pass_end(consumer: &PolledConsumer, topics: &Topics, taken: &mut Taken, place: &Place) -> Option<End> {
+fn pass_end(consumer: &GroupConsumer, topics: &Topics, taken: &mut Taken, place: &Place) -> Option<End> {
     let (input, partition, offset) = (topics.input(&place.topic)?, Partition(place.partition), Offset(place.offset));
     // It is the end of what may be read: the log's own lies further on while a transaction is open.
     let undecided = known_end(consumer.client(), &place.topic, partition).is_some_and(|end| end > offset.0);
@@ -396,6 +429,10 @@ struct Taken(Vec<Vec<Option<i64>>>);
 impl Taken {
     fn new(inputs: usize) -> Self {
         Self(vec![Vec::new(); inputs])
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(Vec::is_empty)
     }
 
     fn clear(&mut self) {

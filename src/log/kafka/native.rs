@@ -6,7 +6,7 @@
 //! out those above, where one wait on the queue ends as soon as a delivery report is there.
 
 use std::{
-    ffi::{CStr, c_char},
+    ffi::{CStr, c_char, c_int},
     marker::PhantomData,
     ops::Deref,
     ptr::{self, NonNull},
@@ -25,6 +25,10 @@ use rdkafka::{
     producer::{BaseProducer, Producer, ProducerContext},
     types::{RDKafkaEvent, RDKafkaMessage, RDKafkaQueue},
 };
+
+mod group;
+
+pub(super) use self::group::GroupConsumer;
 
 /// The callbacks of a client. They only pass on what the library logs; a rebalance is answered here
 /// by the wrapper's default, which assigns at once, only while the consumer is being closed.
@@ -119,13 +123,17 @@ impl Polled<BaseProducer<Callbacks>> {
     }
 }
 
+/// Whole milliseconds, rounded up.
+fn millis(wait: Duration) -> c_int {
+    c_int::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
+}
+
 impl<C> Polled<C> {
     /// The next event, waiting at most `wait` (rounded up to whole milliseconds). Nothing may also
     /// come back early.
     pub(super) fn poll(&self, wait: Duration) -> Option<Event<'_>> {
-        let millis = i32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX);
         // SAFETY: the queue is alive; the event becomes ours.
-        let event = NonNull::new(unsafe { bindings::rd_kafka_queue_poll(self.queue.0.as_ptr(), millis) })?;
+        let event = NonNull::new(unsafe { bindings::rd_kafka_queue_poll(self.queue.0.as_ptr(), millis(wait)) })?;
         Some(Event { event, client: PhantomData })
     }
 }
@@ -195,27 +203,26 @@ fn tell(code: RDKafkaErrorCode, text: &str) {
     }
 }
 
+/// What an error of the library says.
+fn no_record<'a>(code: Code, fatal: bool, place: Option<Place>, text: String) -> Kind<'a> {
+    match (code, place) {
+        (Code::RD_KAFKA_RESP_ERR__PARTITION_EOF, Some(place)) => Kind::AtEnd(place),
+        (Code::RD_KAFKA_RESP_ERR__FATAL, place) => Kind::Fault(Fault { code: code.into(), fatal: true, place, text }),
+        (code, place) => Kind::Fault(Fault { code: code.into(), fatal, place, text }),
+    }
+}
+
 impl Event<'_> {
     pub(super) fn kind(&self) -> Kind<'_> {
         // SAFETY: the event is alive.
         match unsafe { bindings::rd_kafka_event_type(self.event.as_ptr()) } {
-            bindings::RD_KAFKA_EVENT_FETCH => self.record(),
+            bindings::RD_KAFKA_EVENT_FETCH => self.next_message().map_or(Kind::Other, Kind::Record),
             bindings::RD_KAFKA_EVENT_DR => Kind::Delivered(Reports { event: self }),
             bindings::RD_KAFKA_EVENT_REBALANCE => self.rebalance(),
             bindings::RD_KAFKA_EVENT_ERROR => self.error(),
             bindings::RD_KAFKA_EVENT_LOG => self.pass_on_log(),
             _ => Kind::Other,
         }
-    }
-
-    /// Whether it brings a record.
-    pub(super) fn is_record(&self) -> bool {
-        // SAFETY: the event is alive.
-        unsafe { bindings::rd_kafka_event_type(self.event.as_ptr()) == bindings::RD_KAFKA_EVENT_FETCH }
-    }
-
-    fn record(&self) -> Kind<'_> {
-        self.next_message().map_or(Kind::Other, Kind::Record)
     }
 
     fn next_message(&self) -> Option<Message<'_>> {
@@ -251,13 +258,7 @@ impl Event<'_> {
             let fatal = bindings::rd_kafka_event_error_is_fatal(event) != 0;
             (bindings::rd_kafka_event_error(event), fatal, text(bindings::rd_kafka_event_error_string(event)))
         };
-        match (code, self.place()) {
-            (Code::RD_KAFKA_RESP_ERR__PARTITION_EOF, Some(place)) => Kind::AtEnd(place),
-            (Code::RD_KAFKA_RESP_ERR__FATAL, place) => {
-                Kind::Fault(Fault { code: code.into(), fatal: true, place, text })
-            }
-            (code, place) => Kind::Fault(Fault { code: code.into(), fatal, place, text }),
-        }
+        no_record(code, fatal, self.place(), text)
     }
 
     fn place(&self) -> Option<Place> {
@@ -302,11 +303,22 @@ impl<'a> Iterator for Reports<'a> {
     }
 }
 
-/// A record that was fetched or sent.
+/// A record that was fetched or sent, or what is said of a partition in place of one.
 #[derive(Clone, Copy)]
 pub(super) struct Message<'a>(&'a RDKafkaMessage);
 
 impl<'a> Message<'a> {
+    /// What a message that was taken says.
+    pub(super) fn kind(self) -> Kind<'a> {
+        if self.0.err == Code::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Kind::Record(self);
+        }
+        // SAFETY: the message is alive and was fetched, which is what this getter is for.
+        let text = unsafe { text(bindings::rd_kafka_message_errstr(self.0)) };
+        let place = || Place { topic: self.topic().to_owned(), partition: self.partition(), offset: self.offset() };
+        no_record(self.0.err, false, (!self.0.rkt.is_null()).then(place), text)
+    }
+
     /// Why the record was not delivered, if it was not.
     pub(super) fn error(&self) -> Option<RDKafkaErrorCode> {
         (self.0.err != Code::RD_KAFKA_RESP_ERR_NO_ERROR).then(|| self.0.err.into())
