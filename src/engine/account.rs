@@ -86,6 +86,7 @@ const JUDGED: u8 = 0x80;
 
 impl Account {
     /// An account that nothing has touched.
+    #[inline(always)]
     pub fn new(name: &[u8]) -> Self {
         Self::with_room(name, &[], WORDS_AT_FIRST)
     }
@@ -98,6 +99,7 @@ impl Account {
     }
 
     /// An account with cells, and room for some more words.
+    #[inline(always)]
     fn with_room(name: &[u8], cells: &[[u8; 8]], more: usize) -> Self {
         debug_assert!((1..=MAX_ACCOUNT_BYTES).contains(&name.len()));
         let used = name.len().div_ceil(8) + cells.len();
@@ -118,10 +120,16 @@ impl Account {
         }
     }
 
-    /// Reads some of what lies in the block of memory: its beginning and its end.
+    /// Reads some of what lies in the block of memory, its beginning and its end, and of the record
+    /// itself what may lie in another cache line than the reference to that block.
     pub fn peek(&self) -> u64 {
         let ends = [self.words.first(), self.words.last()];
-        ends.into_iter().flatten().fold(0, |sum, word| sum.wrapping_add(*word))
+        ends.into_iter().flatten().fold(self.peek_record(), |sum, word| sum.wrapping_add(*word))
+    }
+
+    /// Reads the end of the record, not what it refers to.
+    pub fn peek_record(&self) -> u64 {
+        u64::from(self.spare)
     }
 
     /// The account's name.

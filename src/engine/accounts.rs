@@ -1,5 +1,7 @@
 //! The accounts of one partition, in pages.
 
+use std::iter;
+
 use hashbrown::{HashTable, hash_table::Entry};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -67,9 +69,18 @@ impl Page {
         self.index.find(spread(hash), |&at| self.get(at as usize).name_bytes() == name).map(|&at| at as usize)
     }
 
-    /// The position of an account that may be the one with this hash.
-    pub fn candidate(&self, hash: u64) -> Option<usize> {
-        self.index.find(spread(hash), |_| true).map(|&at| at as usize)
+    /// An account that may be the one with this hash.
+    pub fn candidate(&self, hash: u64) -> Option<&Account> {
+        self.index.find(spread(hash), |_| true).map(|&at| self.get(at as usize))
+    }
+
+    /// Reads some of what adding an account with this hash would write to: the place where the index most
+    /// likely puts it (a wrong guess costs time, nothing else), and the end of the last chunk.
+    pub fn peek_addition(&self, hash: u64) -> u64 {
+        let mask = self.index.num_buckets().wrapping_sub(1);
+        let place = self.index.get_bucket(spread(hash) as usize & mask).copied();
+        let last = self.chunks.last().and_then(|chunk| chunk.last()).map(Account::peek_record);
+        u64::from(place.unwrap_or(0)) + last.unwrap_or(0)
     }
 
     /// The position of an account, which is made if it is not there.
@@ -81,7 +92,7 @@ impl Page {
             Entry::Occupied(known) => *known.get() as usize,
             Entry::Vacant(place) => {
                 place.insert(at as u32);
-                append(chunks, make());
+                append(chunks, make);
                 at
             }
         }
@@ -156,15 +167,14 @@ fn account_in(chunks: &[Chunk], at: usize) -> &Account {
     &chunks[at / CHUNK][at % CHUNK]
 }
 
-fn append(chunks: &mut Vec<Chunk>, account: Account) {
-    match chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
-        Some(chunk) => chunk.push(account),
-        None => {
-            // Most pages of a small table stay small.
-            let mut chunk = Chunk::with_capacity(if chunks.is_empty() { 4 } else { CHUNK / 4 });
-            chunk.push(account);
-            chunks.push(chunk);
-        }
+fn append(chunks: &mut Vec<Chunk>, make: impl FnOnce() -> Account) {
+    if chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+        // Most pages of a small table stay small.
+        chunks.push(Chunk::with_capacity(if chunks.is_empty() { 4 } else { CHUNK / 4 }));
+    }
+    if let Some(chunk) = chunks.last_mut() {
+        // Made where it stays: `push` would make it on the stack and copy it from there.
+        chunk.extend(iter::once_with(make));
     }
 }
 

@@ -4,25 +4,34 @@
 //! index, then in its page, then in the block of its cells. Waiting for these one after the other, event
 //! by event, took a fifth of the time of a worker. Looking through a batch first lets the processor
 //! wait for many accounts at once: within each pass here, no read depends on another account's.
+//!
+//! A new account is written to memory that no cache holds either, and a processor can only have so many
+//! writes under way: waiting for them took a sixth of the time of events that are spread over five
+//! million accounts. So what will be written is read ahead too.
 
 use std::hint::black_box;
 
 use super::{
     Engine,
+    account::Account,
     accounts::{hash_of_name, page_of},
 };
 
 impl Engine {
-    /// Reads what applying events to accounts of these names will read. Changes nothing; names that are
-    /// not known, or no names, do no harm.
+    /// Reads what applying events to accounts of these names will read, or write where an account is new.
+    /// Changes nothing; no names do no harm.
     pub fn look_ahead<'n>(&self, names: impl Iterator<Item = &'n [u8]>) {
-        let places: Vec<_> = names
+        let known: Vec<&Account> = names
             .filter_map(|name| {
                 let hash = hash_of_name(name);
                 let page = &self.pages[usize::from(page_of(hash).0)];
-                Some(page.get(page.candidate(hash)?))
+                let known = page.candidate(hash);
+                if known.is_none() {
+                    black_box(page.peek_addition(hash));
+                }
+                known
             })
             .collect();
-        black_box(places.iter().fold(0, |sum: u64, account| sum.wrapping_add(account.peek())));
+        black_box(known.iter().fold(0, |sum: u64, account| sum.wrapping_add(account.peek())));
     }
 }
