@@ -1,4 +1,5 @@
-//! The service is killed, and starts again: how soon it is where it was.
+//! The service is killed, and starts again: how soon it is where it was. First when all that it knew was stored,
+//! then with events to catch up with.
 
 use std::{
     thread,
@@ -44,11 +45,33 @@ struct Moment {
 /// When the service had got how far.
 struct Restored {
     assigned: Moment,
-    tables_read: Moment,
     live: Moment,
 }
 
-/// Measures from the second start until the service is live.
+/// What the figures of a restore are called: accounts, when partitions were assigned and live, CPU time in between and that
+/// of the kernel, and accounts per CPU-second and per second of that.
+type Names = [&'static str; 7];
+
+const TABLES_ALONE: Names = [
+    "tables alone: accounts",
+    "tables alone: assigned after, s",
+    "tables alone: live after, s",
+    "tables alone: CPU in between, s",
+    "tables alone: CPU in the kernel, s",
+    "tables alone: accounts per CPU-second",
+    "tables alone: accounts per second",
+];
+const WITH_A_TAIL: Names = [
+    "with a tail: accounts",
+    "with a tail: assigned after, s",
+    "with a tail: live after, s",
+    "with a tail: CPU in between, s",
+    "with a tail: CPU in the kernel, s",
+    "with a tail: accounts per CPU-second",
+    "with a tail: accounts per second",
+];
+
+/// Measures from a start until the service is live, twice.
 pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options: &Options) -> Run {
     let checkpoint = if options.quick { QUICK_CHECKPOINT_SECONDS } else { CHECKPOINT_SECONDS };
     let stage = Stage::new(broker, name, parameters, &format!("state: {{ checkpoint_interval: {checkpoint}s }}\n"));
@@ -58,6 +81,12 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     stage.await_drained(&mut service, &mut meter);
     // Every page is stored once in an interval; the last one may just have begun.
     thread::sleep(Duration::from_secs(2 * checkpoint));
+    let stored = accounts_of(&service);
+    service.kill();
+
+    let began = Instant::now();
+    let mut service = stage.start();
+    let alone = await_live(&mut service, began, parameters.partitions);
     let reached = stage.progress.end();
     stage.send(&mut traffic, parameters.events / TAIL, |_| stage::now());
     wait_until("a part of the tail to be committed", LIMIT, || (stage.progress.committed()? > reached).then_some(()));
@@ -67,16 +96,18 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let (began, began_us) = (Instant::now(), chrono::Utc::now().timestamp_micros());
     let mut service = stage.start();
     let mut meter = Meter::start(&stage, &service);
-    let restored = await_live(&mut service, began, parameters.partitions);
+    let with_tail = await_live(&mut service, began, parameters.partitions);
     let measured = meter.read();
     stage.await_drained(&mut service, &mut meter);
-    let scraped = Scraped::of(&service);
+    let (accounts, records) = (accounts_of(&service), Scraped::of(&service).sum("tidemark_restored_records_total"));
     stage.stop(&mut service);
     let first_output = reader.finish().first().map(|change| change.at_us - began_us);
 
     let verdict = oracle::judge(&stage, options, &[]);
     let mut run = Run::new(measured, verdict);
-    tell(&mut run, &restored, &scraped);
+    tell(&mut run, TABLES_ALONE, &alone, stored);
+    tell(&mut run, WITH_A_TAIL, &with_tail, accounts);
+    run.figure("records of tables read", records.unwrap_or_default());
     if let Some(after_us) = first_output {
         run.figure("first output after, s", after_us as f64 / 1e6);
     }
@@ -84,29 +115,21 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     run
 }
 
-fn tell(run: &mut Run, restored: &Restored, scraped: &Scraped) {
-    let Restored { assigned, tables_read, live } = restored;
-    run.figure("assigned after, s", assigned.after.as_secs_f64());
-    run.figure("tables read after, s", tables_read.after.as_secs_f64());
-    run.figure("live after, s", live.after.as_secs_f64());
-    run.figure("CPU for the tables, s", tables_read.cpu - assigned.cpu);
-    run.figure("CPU for the tables in the kernel, s", tables_read.kernel - assigned.kernel);
-    run.figure("CPU from assigned to live, s", live.cpu - assigned.cpu);
-    if let Some(accounts) = scraped.sum("tidemark_state_accounts") {
-        run.figure("accounts", accounts);
-        let per = |seconds: f64| accounts / seconds;
-        run.figure("accounts per CPU-second, tables", per(tables_read.cpu - assigned.cpu));
-        run.figure("accounts per second, tables", per((tables_read.after - assigned.after).as_secs_f64()));
-        run.figure("accounts per CPU-second, until live", per(live.cpu - assigned.cpu));
-    }
-    if let Some(records) = scraped.sum("tidemark_restored_records_total") {
-        run.figure("records of tables read", records);
-    }
+fn accounts_of(service: &Running) -> f64 {
+    Scraped::of(service).sum("tidemark_state_accounts").expect("the service counts its accounts")
+}
+
+fn tell(run: &mut Run, names: Names, Restored { assigned, live }: &Restored, accounts: f64) {
+    let (cpu, wall) = (live.cpu - assigned.cpu, (live.after - assigned.after).as_secs_f64());
+    let kernel = live.kernel - assigned.kernel;
+    let [assigned, live] = [assigned, live].map(|moment| moment.after.as_secs_f64());
+    let figures = [accounts, assigned, live, cpu, kernel, accounts / cpu, accounts / wall];
+    names.into_iter().zip(figures).for_each(|(name, figure)| run.figure(name, figure));
 }
 
 /// Asks the probe again and again until every partition is live.
 fn await_live(service: &mut Running, began: Instant, partitions: i32) -> Restored {
-    let (mut assigned, mut tables_read) = (None, None);
+    let mut assigned = None;
     wait_until("every partition to be live", LIMIT, || {
         assert!(service.is_running(), "{}", service.log());
         let (_, body) = http::get(service.address()?, "/readyz").ok()?;
@@ -118,14 +141,10 @@ fn await_live(service: &mut Running, began: Instant, partitions: i32) -> Restore
         let now = Moment { after: began.elapsed(), cpu, kernel };
         if restoring + catching_up + live < partitions as usize {
             // The group is still settling who has what; what was begun begins again.
-            (assigned, tables_read) = (None, None);
+            assigned = None;
             return None;
         }
         let assigned = *assigned.get_or_insert(now);
-        if restoring > 0 {
-            return None;
-        }
-        let tables_read = *tables_read.get_or_insert(now);
-        (live == partitions as usize).then_some(Restored { assigned, tables_read, live: now })
+        (live == partitions as usize).then_some(Restored { assigned, live: now })
     })
 }
