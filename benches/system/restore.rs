@@ -23,6 +23,8 @@ use crate::{
 /// benchmark has not long to wait until the tables hold everything.
 const CHECKPOINT_SECONDS: u64 = 15;
 const QUICK_CHECKPOINT_SECONDS: u64 = 1;
+/// Accounts that the service knows.
+const ACCOUNTS: &str = "tidemark_state_accounts";
 /// One in so many events comes after that, and is what there is to catch up with.
 const TAIL: u64 = 20;
 
@@ -48,8 +50,8 @@ struct Restored {
     live: Moment,
 }
 
-/// What the figures of a restore are called: accounts, when partitions were assigned and live, CPU time in between and that
-/// of the kernel, and accounts per CPU-second and per second of that.
+/// What the figures of a restore are called: accounts, when partitions were assigned and live, the CPU time
+/// in between and the kernel's part of it, and accounts per CPU-second and per second in between.
 type Names = [&'static str; 7];
 
 const TABLES_ALONE: Names = [
@@ -81,7 +83,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     stage.await_drained(&mut service, &mut meter);
     // Every page is stored once in an interval; the last one may just have begun.
     thread::sleep(Duration::from_secs(2 * checkpoint));
-    let stored = accounts_of(&service);
+    let stored = sum(&service, ACCOUNTS);
     service.kill();
 
     let began = Instant::now();
@@ -99,7 +101,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let with_tail = await_live(&mut service, began, parameters.partitions);
     let measured = meter.read();
     stage.await_drained(&mut service, &mut meter);
-    let (accounts, records) = (accounts_of(&service), Scraped::of(&service).sum("tidemark_restored_records_total"));
+    let (accounts, records) = (sum(&service, ACCOUNTS), sum(&service, "tidemark_restored_records_total"));
     stage.stop(&mut service);
     let first_output = reader.finish().first().map(|change| change.at_us - began_us);
 
@@ -107,7 +109,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let mut run = Run::new(measured, verdict);
     tell(&mut run, TABLES_ALONE, &alone, stored);
     tell(&mut run, WITH_A_TAIL, &with_tail, accounts);
-    run.figure("records of tables read", records.unwrap_or_default());
+    run.figure("records of tables read", records);
     if let Some(after_us) = first_output {
         run.figure("first output after, s", after_us as f64 / 1e6);
     }
@@ -115,8 +117,8 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     run
 }
 
-fn accounts_of(service: &Running) -> f64 {
-    Scraped::of(service).sum("tidemark_state_accounts").expect("the service counts its accounts")
+fn sum(service: &Running, metric: &str) -> f64 {
+    Scraped::of(service).sum(metric).unwrap_or_else(|| panic!("the service has no metric {metric}"))
 }
 
 fn tell(run: &mut Run, names: Names, Restored { assigned, live }: &Restored, accounts: f64) {
