@@ -74,13 +74,16 @@ impl Page {
         self.index.find(spread(hash), |_| true).map(|&at| self.get(at as usize))
     }
 
-    /// Reads some of what adding an account with this hash would write to: the place where the index most
-    /// likely puts it (a wrong guess costs time, nothing else), and the end of the last chunk.
-    pub fn peek_addition(&self, hash: u64) -> u64 {
+    /// Reads the place where the index most likely has an account with this hash, or would put it; a wrong
+    /// guess costs time, nothing else.
+    pub fn peek_index(&self, hash: u64) -> u64 {
         let mask = self.index.num_buckets().wrapping_sub(1);
-        let place = self.index.get_bucket(spread(hash) as usize & mask).copied();
-        let last = self.chunks.last().and_then(|chunk| chunk.last()).map(Account::peek_record);
-        u64::from(place.unwrap_or(0)) + last.unwrap_or(0)
+        u64::from(self.index.get_bucket(spread(hash) as usize & mask).copied().unwrap_or(0))
+    }
+
+    /// Reads the end of the last chunk, behind which the next account comes.
+    pub fn peek_end(&self) -> u64 {
+        self.chunks.last().and_then(|chunk| chunk.last()).map_or(0, Account::peek_record)
     }
 
     /// The position of an account, which is made if it is not there.

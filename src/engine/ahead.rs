@@ -14,24 +14,32 @@ use std::hint::black_box;
 use super::{
     Engine,
     account::Account,
-    accounts::{hash_of_name, page_of},
+    accounts::{Page, hash_of_name, page_of},
 };
 
 impl Engine {
     /// Reads what applying events to accounts of these names will read, or write where an account is new.
     /// Changes nothing; no names do no harm.
     pub fn look_ahead<'n>(&self, names: impl Iterator<Item = &'n [u8]>) {
-        let known: Vec<&Account> = names
-            .filter_map(|name| {
+        let sought: Vec<(&Page, u64)> = names
+            .map(|name| {
                 let hash = hash_of_name(name);
-                let page = &self.pages[usize::from(page_of(hash).0)];
-                let known = page.candidate(hash);
+                (&self.pages[usize::from(page_of(hash).0)], hash)
+            })
+            .collect();
+        // The index is read here only so that all of it is on its way: what is found there decides what to do.
+        black_box(sought.iter().fold(0, |sum: u64, (page, hash)| sum.wrapping_add(page.peek_index(*hash))));
+        let known: Vec<&Account> = sought
+            .iter()
+            .filter_map(|(page, hash)| {
+                let known = page.candidate(*hash);
                 if known.is_none() {
-                    black_box(page.peek_addition(hash));
+                    black_box(page.peek_end());
                 }
                 known
             })
             .collect();
+        black_box(known.iter().fold(0, |sum: u64, account| sum.wrapping_add(account.peek_record())));
         black_box(known.iter().fold(0, |sum: u64, account| sum.wrapping_add(account.peek())));
     }
 }
