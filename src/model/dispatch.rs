@@ -11,9 +11,19 @@ use super::{KeyId, Matcher, Test};
 /// and for these the field itself is not tested again.
 #[derive(Clone, Debug)]
 pub struct Dispatch<R> {
-    by_text: HashMap<Box<str>, Vec<(R, Matcher)>>,
+    by_text: HashMap<Box<str>, Candidates<R>>,
     /// The rules that do not ask for fixed texts.
-    otherwise: Vec<(R, Matcher)>,
+    otherwise: Candidates<R>,
+}
+
+/// The rules that can hold of a record whose field has a certain text, and what of each is left to test.
+#[derive(Clone, Debug)]
+pub struct Candidates<R> {
+    pub rules: Vec<(R, Matcher)>,
+    /// Tells them from those of other texts.
+    pub number: u32,
+    /// The field that all that is left to test is about, if it is only one.
+    pub only_field: Option<KeyId>,
 }
 
 impl<R: Copy> Dispatch<R> {
@@ -21,23 +31,31 @@ impl<R: Copy> Dispatch<R> {
     pub fn new(field: Option<KeyId>, rules: &[(R, &Matcher)]) -> Self {
         let demands: Vec<_> = rules.iter().map(|(_, matcher)| demands(field, matcher)).collect();
         let texts: BTreeSet<&str> = demands.iter().flatten().flatten().copied().collect();
-        let left_by = |text: Option<&str>| {
+        let left_by = |number: usize, text: Option<&str>| {
             let left = rules.iter().zip(&demands).filter_map(|((rule, matcher), demanded)| match (demanded, text) {
                 (None, _) => Some((*rule, (*matcher).clone())),
                 (Some(texts), Some(text)) if texts.contains(&text) => Some((*rule, without(field, matcher))),
                 (Some(_), _) => None,
             });
-            left.collect::<Vec<_>>()
+            Candidates::new(left.collect(), number as u32)
         };
         Self {
-            by_text: texts.iter().map(|text| ((*text).into(), left_by(Some(text)))).collect(),
-            otherwise: left_by(None),
+            otherwise: left_by(texts.len(), None),
+            by_text: texts.iter().enumerate().map(|(at, text)| ((*text).into(), left_by(at, Some(text)))).collect(),
         }
     }
 
-    /// The rules that can hold of a record whose field has this text, and what of each is left to test.
-    pub fn candidates(&self, text: &str) -> &[(R, Matcher)] {
+    /// The rules that can hold of a record whose field has this text.
+    pub fn candidates(&self, text: &str) -> &Candidates<R> {
         self.by_text.get(text).unwrap_or(&self.otherwise)
+    }
+}
+
+impl<R> Candidates<R> {
+    fn new(rules: Vec<(R, Matcher)>, number: u32) -> Self {
+        let fields: BTreeSet<u16> = rules.iter().flat_map(|(_, Matcher(tests))| tests).map(|(key, _)| key.0).collect();
+        let only_field = fields.first().filter(|_| fields.len() == 1).map(|field| KeyId(*field));
+        Self { rules, number, only_field }
     }
 }
 
@@ -92,8 +110,8 @@ mod tests {
             let texts: Vec<_> = fields.iter().map(|text| Field::Text((*text).into())).collect();
             let rules: Vec<_> = matchers.iter().enumerate().collect();
             let dispatch = Dispatch::new(field, &rules);
-            let candidates = dispatch.candidates(fields[usize::from(TYPE.0)]).iter();
-            let found: Vec<_> = candidates.filter(|(_, left)| left.matches(&texts)).map(|(rule, _)| *rule).collect();
+            let candidates = dispatch.candidates(fields[usize::from(TYPE.0)]);
+            let found: Vec<_> = candidates.rules.iter().filter(|(_, left)| left.matches(&texts)).map(|(rule, _)| *rule).collect();
             let expected: Vec<_> = rules.iter().filter(|(_, matcher)| matcher.matches(&texts)).map(|(rule, _)| *rule).collect();
             prop_assert_eq!(found, expected);
         }
@@ -108,11 +126,15 @@ mod tests {
             Matcher(vec![text(1, "v*")]),
         ];
         let dispatch = Dispatch::new(Some(TYPE), &matchers.iter().enumerate().collect::<Vec<_>>());
-        let left = |text: &str| -> Vec<(usize, usize)> {
-            dispatch.candidates(text).iter().map(|(rule, Matcher(tests))| (*rule, tests.len())).collect()
+        let left = |text: &str| -> (Option<KeyId>, Vec<(usize, usize)>) {
+            let candidates = dispatch.candidates(text);
+            let left = candidates.rules.iter().map(|(rule, Matcher(tests))| (*rule, tests.len()));
+            (candidates.only_field, left.collect())
         };
-        assert_eq!(left("view"), [(0, 1), (1, 0), (2, 1)]);
-        assert_eq!(left("click"), [(1, 0), (2, 1)]);
-        assert_eq!(left("visit"), [(2, 1)]);
+        assert_eq!(left("view"), (None, vec![(0, 1), (1, 0), (2, 1)]));
+        assert_eq!(left("click"), (Some(TYPE), vec![(1, 0), (2, 1)]));
+        assert_eq!(left("visit"), (Some(TYPE), vec![(2, 1)]));
+        let numbers = ["view", "click", "visit"].map(|text| dispatch.candidates(text).number);
+        assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), 3);
     }
 }

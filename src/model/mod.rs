@@ -11,7 +11,7 @@ mod time;
 pub(crate) mod words;
 
 pub use change::{Cause, Change, FitScore, Op, Reason, SegmentSince, Standing, TierGained, Transition};
-pub use dispatch::Dispatch;
+pub use dispatch::{Candidates, Dispatch};
 pub use event::{Attributes, Event, EventId, Facts, Hit, MAX_ACCOUNT_BYTES, PersonId};
 pub use matching::{Field, Glob, KeyId, Matcher, Test, Truth};
 pub use rule::{Leaf, Rule};

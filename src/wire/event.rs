@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use siphasher::sip::SipHasher24;
 use xxhash_rust::xxh3::xxh3_64;
 
+use self::recent::Recent;
 use super::{
     dead_letter::{Fault, Rejected},
     fields::{Slots, Wanted, account_in, account_of_key, kind_of, text_at, time_at},
@@ -16,9 +17,11 @@ use super::{
     url::Url,
 };
 use crate::model::{
-    Dispatch, DistinctId, Event, EventId, Field, Hit, KeyId, Matcher, Model, PersonId, Scoring, SignalId, Span,
+    Candidates, Dispatch, DistinctId, Event, EventId, Field, Hit, KeyId, Model, PersonId, Scoring, SignalId, Span,
     Timestamp,
 };
+
+mod recent;
 
 /// A record of an event or account topic, or a line of a file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -176,6 +179,8 @@ struct Plan {
     derived: Vec<(usize, UrlPart)>,
     /// What can hold of an event of each type: the model's `ignore` first, then its signals.
     rules: Dispatch<Rule>,
+    /// Which of the rules that one text decides hold of the texts that came last.
+    recent: Recent,
     /// The distinct sets of each signal, with the field that they count.
     distinct: Vec<Vec<(DistinctId, KeyId)>>,
 }
@@ -216,6 +221,7 @@ impl Plan {
             max_future_skew,
             wanted,
             derived,
+            recent: Recent::default(),
             distinct,
         }
     }
@@ -229,7 +235,7 @@ impl Plan {
         self.wanted.read(record.value, fields)?;
         let [id, kind, account, time] = self.head.map(|slot| &fields[slot]);
         let id = EventId(xxh3_64(required(id, "id")?.as_bytes()));
-        let rules = self.rules.candidates(required(kind, "type")?);
+        let candidates = self.rules.candidates(required(kind, "type")?);
         let time = self.time(required(time, "time")?, record.recorded)?;
         let account = account_of(account, record.key)?;
         if let Field::Absent = fields[self.head[2]] {
@@ -237,7 +243,8 @@ impl Plan {
             fields.put(self.head[2], Field::Text(account.clone()));
         }
         self.derive(fields)?;
-        let ignored = self.collect(rules, record, fields, hits)?;
+        let known = holding(candidates, fields, &mut self.recent);
+        let ignored = self.collect(candidates, known, record, fields, hits)?;
         Ok(Head { id, time, recorded: record.recorded.unwrap_or(time), account, ignored })
     }
 
@@ -282,17 +289,21 @@ impl Plan {
         }
     }
 
-    /// Collects what the event means to each signal, or says why it means nothing.
+    /// Collects what the event means to each signal, or says why it means nothing. Of the candidates those hold that
+    /// are `known` to, or, if nothing is known, those that match.
     fn collect(
         &self,
-        rules: &[(Rule, Matcher)],
+        candidates: &Candidates<Rule>,
+        known: Option<u64>,
         record: &RawRecord<'_>,
         fields: &[Field<'_>],
         hits: &mut Vec<Hit>,
     ) -> Result<Option<Ignored>, Rejected> {
         hits.clear();
-        for (rule, _) in rules.iter().filter(|(_, matcher)| matcher.matches(fields)) {
+        for (at, (rule, matcher)) in candidates.rules.iter().enumerate() {
+            let holds = known.map_or_else(|| matcher.matches(fields), |known| known >> at & 1 != 0);
             match rule {
+                _ if !holds => {}
                 Rule::Ignore => return Ok(Some(Ignored::Rule)),
                 Rule::Signal(signal) => self.hit(*signal, record, fields, hits)?,
             }
@@ -350,6 +361,17 @@ impl Plan {
         let message = format!("the level of signal `{signal}` must be a number from 0 to {MAX_LEVEL:e}, not {found}");
         Rejected::new(Fault::UnknownLevel, path, message)
     }
+}
+
+/// Which of the candidates hold, one bit each, if a single text decides that.
+fn holding(candidates: &Candidates<Rule>, fields: &[Field<'_>], recent: &mut Recent) -> Option<u64> {
+    let Field::Text(text) = &fields[usize::from(candidates.only_field?.0)] else { return None };
+    let rules = candidates.rules.iter().enumerate();
+    (rules.len() <= u64::BITS as usize).then(|| {
+        recent.answer(candidates.number, text, || {
+            rules.filter(|(_, (_, matcher))| matcher.matches(fields)).fold(0, |bits, (at, _)| bits | 1 << at)
+        })
+    })
 }
 
 fn level_of(field: &Field<'_>) -> Option<f64> {

@@ -35,27 +35,33 @@ fn model() -> Arc<Model> {
         keep: 4,
     };
     let not_mail = (id_of("query.utm_source"), Check::Not(Box::new(Check::Text(Glob::new("mail")))));
-    Arc::new(
-        Model::new(ModelParts {
-            id: ModelId { name: "m".into(), version: 1, digest: "d".into() },
-            event_keys: KEYS.map(Into::into).to_vec(),
-            attribute_keys: vec![],
-            ignore: vec![Matcher(vec![text("path", "/careers*")])],
-            signals: vec![
-                signal("pricing", vec![text("type", "page_view"), text("path", "/pricing*")], additive()),
-                signal("ours", vec![text("host", "*.acme.com"), not_mail], additive()),
-                signal("surge", vec![text("type", "surge")], Scoring::Level { field: id_of("score"), half_life }),
-                signal("people", vec![text("campaign", "c*")], Scoring::Distinct { set: DistinctId(0) }),
-            ],
-            distinct_sets: vec![set(3, "person"), set(3, "topics")],
-            facts: vec![],
-            fit: Fit::default(),
-            tiers: vec![],
-            segments: vec![],
-            suppress: vec![],
-        })
-        .unwrap(),
+    model_of(
+        vec![Matcher(vec![text("path", "/careers*")])],
+        vec![
+            signal("pricing", vec![text("type", "page_view"), text("path", "/pricing*")], additive()),
+            signal("ours", vec![text("host", "*.acme.com"), not_mail], additive()),
+            signal("surge", vec![text("type", "surge")], Scoring::Level { field: id_of("score"), half_life }),
+            signal("people", vec![text("campaign", "c*")], Scoring::Distinct { set: DistinctId(0) }),
+        ],
+        vec![set(3, "person"), set(3, "topics")],
     )
+}
+
+fn model_of(ignore: Vec<Matcher>, signals: Vec<Signal>, distinct_sets: Vec<DistinctSet>) -> Arc<Model> {
+    let parts = ModelParts {
+        id: ModelId { name: "m".into(), version: 1, digest: "d".into() },
+        event_keys: KEYS.map(Into::into).to_vec(),
+        attribute_keys: vec![],
+        ignore,
+        signals,
+        distinct_sets,
+        facts: vec![],
+        fit: Fit::default(),
+        tiers: vec![],
+        segments: vec![],
+        suppress: vec![],
+    };
+    Arc::new(Model::new(parts).unwrap())
 }
 
 fn decoder() -> Decoder {
@@ -284,5 +290,34 @@ proptest! {
         value[at % len] = byte;
         value.truncate(len - cut % len);
         let _ = decoder().decode(RawRecord { value: Some(&value), ..RawRecord::default() });
+    }
+}
+
+proptest! {
+    /// Types of which one field decides, and some paths that come again and again.
+    #[test]
+    fn what_is_recalled_of_a_path_is_what_it_means(
+        views in prop::collection::vec(("page_view|download|other", "/(pricing|docs)?(/[ab]{0,2})?"), 1..60),
+    ) {
+        let page = |name: &str, kind: &str, test| {
+            let (matcher, half_life) = (Matcher(vec![text("type", kind), test]), HalfLife::new(Span::days(7)).unwrap());
+            Signal { name: name.into(), matcher, points: 1.0, cap: None, scoring: Scoring::Additive { half_life } }
+        };
+        let not_docs = (id_of("path"), Check::Not(Box::new(Check::Text(Glob::new("/docs*")))));
+        let ignore = vec![Matcher(vec![text("type", "page_view"), text("path", "*/bb")])];
+        let signals = vec![
+            page("pricing", "page_view", text("path", "/pricing*")),
+            page("elsewhere", "page_view", not_docs.clone()),
+            page("download", "download", text("path", "/docs/*")),
+            page("other", "other", not_docs),
+        ];
+        let model = model_of(ignore, signals, vec![]);
+        let decoder = || Decoder::new(model.clone(), PersonKey::from_secret("k"), Span::seconds(300));
+        let mut recalling = decoder();
+        for (kind, path) in views {
+            let json = event(&format!(r#","url":"https://acme.com{path}""#)).replace("page_view", &kind);
+            let mut fresh = decoder();
+            prop_assert_eq!(recalling.decode(raw(&json)), fresh.decode(raw(&json)), "{} {}", kind, path);
+        }
     }
 }
