@@ -67,8 +67,17 @@ pub struct Account {
 const _: () = assert!(size_of::<Account>() == 40 && MAX_ACCOUNT_BYTES <= 256);
 const _: () = assert!(cfg!(target_endian = "little"), "accounts are stored as they lie in memory");
 
+/// Words in a cache line.
+const LINE_WORDS: usize = 8;
+
 /// Words that nearly every account needs at once: a sum, a person, an event id.
 const WORDS_AT_FIRST: usize = 5;
+
+/// Words that a small account has room for at least after it had to move: its next event mostly brings an id and a
+/// person, and blocks of larger ones differ by more anyway.
+const WORDS_IN_RESERVE: usize = 2;
+/// The largest block whose account is small, in words.
+const SMALL: usize = 12;
 
 /// The length of a block for so many words: the smallest of the sizes that allocators have, since what
 /// they would round it up by is lost. These are steps of 2 words up to 16, then four steps from one power
@@ -120,16 +129,15 @@ impl Account {
         }
     }
 
-    /// Reads some of what lies in the block of memory, its beginning and its end, and of the record
-    /// itself what may lie in another cache line than the reference to that block.
+    /// Reads a word of each cache line of the block of memory, or nearly.
     pub fn peek(&self) -> u64 {
-        let ends = [self.words.first(), self.words.last()];
-        ends.into_iter().flatten().fold(self.peek_record(), |sum, word| sum.wrapping_add(*word))
+        let lines = self.words.iter().step_by(LINE_WORDS).chain(self.words.last());
+        lines.fold(0, |sum: u64, word| sum.wrapping_add(*word))
     }
 
-    /// Reads the end of the record, not what it refers to.
+    /// Reads the beginning and the end of the record, which may lie in two cache lines, not what it refers to.
     pub fn peek_record(&self) -> u64 {
-        u64::from(self.spare)
+        self.settled.millis() as u64 ^ u64::from(self.spare)
     }
 
     /// The account's name.
@@ -280,7 +288,7 @@ impl Account {
         if start < end {
             let left = self.end() - (end - start);
             self.words.copy_within(end..self.end(), start);
-            self.resize(left);
+            self.resize(left, 0);
         }
     }
 
@@ -288,7 +296,7 @@ impl Account {
         let end = self.end() + N;
         match usize::from(self.spare).checked_sub(N) {
             Some(spare) => self.spare = spare as u8,
-            None => self.resize(end),
+            None => self.resize(end, WORDS_IN_RESERVE.min(SMALL.saturating_sub(end))),
         }
         self.displace(at, end, cell);
     }
@@ -299,9 +307,9 @@ impl Account {
         self.words[at..at + N].copy_from_slice(&cell);
     }
 
-    /// Moves to a block of memory that just holds so many words.
-    fn resize(&mut self, used: usize) {
-        let room = room_for(used);
+    /// Moves to a block of memory that holds so many words, and some more.
+    fn resize(&mut self, used: usize, more: usize) {
+        let room = room_for(used + more);
         let mut words = mem::take(&mut self.words).into_vec();
         words.truncate(room);
         words.reserve_exact(room - words.len());

@@ -168,6 +168,7 @@ impl Owned {
             (self.doubted[at], self.asked[at]) = (None, emptied);
         }
         for records in records.chunks(LOOKED_UP_AT_ONCE) {
+            peek_values(records);
             // The key names the account, as a rule; else this was for nothing.
             self.engine.look_ahead(records.iter().filter_map(|record| record.key));
             for record in records {
@@ -473,6 +474,13 @@ impl Owned {
         self.dead_letters.clear();
         (std::mem::take(&mut self.step), std::mem::take(&mut self.tally))
     }
+}
+
+/// Reads something of each cache line of the values: another thread has written them, so they are on none of this
+/// one's caches, and line by line is waited for longer than for all at once.
+fn peek_values(records: &[Record<'_>]) {
+    let bytes = records.iter().filter_map(|record| record.value).flat_map(|value| value.iter().step_by(64));
+    std::hint::black_box(bytes.fold(0_u64, |sum, byte| sum.wrapping_add(u64::from(*byte))));
 }
 
 impl HeldRecord {
