@@ -1,6 +1,6 @@
 //! Which rules can hold of a record, told by one field that most rules test for fixed texts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 
@@ -22,8 +22,10 @@ pub struct Candidates<R> {
     pub rules: Vec<(R, Matcher)>,
     /// Tells them from those of other texts.
     pub number: u32,
-    /// The field that all that is left to test is about, if it is only one.
-    pub only_field: Option<KeyId>,
+    /// The field that most of the rules are about.
+    pub main_field: Option<KeyId>,
+    /// The rules that are about this field alone, one bit each; not those beyond the 64th.
+    of_main_field: u64,
 }
 
 impl<R: Copy> Dispatch<R> {
@@ -53,9 +55,23 @@ impl<R: Copy> Dispatch<R> {
 
 impl<R> Candidates<R> {
     fn new(rules: Vec<(R, Matcher)>, number: u32) -> Self {
-        let fields: BTreeSet<u16> = rules.iter().flat_map(|(_, Matcher(tests))| tests).map(|(key, _)| key.0).collect();
-        let only_field = fields.first().filter(|_| fields.len() == 1).map(|field| KeyId(*field));
-        Self { rules, number, only_field }
+        let mut fields: BTreeMap<u16, u64> = BTreeMap::new();
+        for (at, (_, Matcher(tests))) in rules.iter().enumerate().take(u64::BITS as usize) {
+            if let [(only, _), others @ ..] = &tests[..]
+                && others.iter().all(|(other, _)| other == only)
+            {
+                *fields.entry(only.0).or_default() |= 1 << at;
+            }
+        }
+        let main = fields.into_iter().max_by_key(|(_, rules)| rules.count_ones());
+        let (main_field, of_main_field) = main.map_or((None, 0), |(field, rules)| (Some(KeyId(field)), rules));
+        Self { rules, number, main_field, of_main_field }
+    }
+
+    /// Whether the rule at this place is about the main field alone. Those beyond the 64th are not taken to be.
+    #[inline]
+    pub fn is_about_main_field(&self, at: usize) -> bool {
+        at < u64::BITS as usize && self.of_main_field >> at & 1 != 0
     }
 }
 
@@ -126,15 +142,28 @@ mod tests {
             Matcher(vec![text(1, "v*")]),
         ];
         let dispatch = Dispatch::new(Some(TYPE), &matchers.iter().enumerate().collect::<Vec<_>>());
-        let left = |text: &str| -> (Option<KeyId>, Vec<(usize, usize)>) {
-            let candidates = dispatch.candidates(text);
-            let left = candidates.rules.iter().map(|(rule, Matcher(tests))| (*rule, tests.len()));
-            (candidates.only_field, left.collect())
+        let left = |text: &str| -> Vec<(usize, usize)> {
+            let rules = dispatch.candidates(text).rules.iter();
+            rules.map(|(rule, Matcher(tests))| (*rule, tests.len())).collect()
         };
-        assert_eq!(left("view"), (None, vec![(0, 1), (1, 0), (2, 1)]));
-        assert_eq!(left("click"), (Some(TYPE), vec![(1, 0), (2, 1)]));
-        assert_eq!(left("visit"), (Some(TYPE), vec![(2, 1)]));
+        assert_eq!(left("view"), [(0, 1), (1, 0), (2, 1)]);
+        assert_eq!(left("click"), [(1, 0), (2, 1)]);
+        assert_eq!(left("visit"), [(2, 1)]);
         let numbers = ["view", "click", "visit"].map(|text| dispatch.candidates(text).number);
         assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), 3);
+    }
+    #[test]
+    fn the_main_field_is_the_one_that_most_rules_are_about() {
+        let rule = |fields: &[u16]| {
+            let tests = fields.iter().map(|field| (KeyId(*field), Test::Exists(true)));
+            ((), Matcher(tests.collect()))
+        };
+        let of = |rules: &[&[u16]]| {
+            let candidates = Candidates::new(rules.iter().map(|fields| rule(fields)).collect(), 0);
+            (candidates.main_field, candidates.of_main_field)
+        };
+        assert_eq!(of(&[&[2], &[5], &[], &[5, 2], &[5, 5], &[5]]), (Some(KeyId(5)), 0b11_0010));
+        assert_eq!(of(&[&[], &[1, 2]]), (None, 0));
+        assert_eq!(of(&[&[3][..]; 70]), (Some(KeyId(3)), u64::MAX));
     }
 }

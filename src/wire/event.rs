@@ -243,7 +243,7 @@ impl Plan {
             fields.put(self.head[2], Field::Text(account.clone()));
         }
         self.derive(fields)?;
-        let known = holding(candidates, fields, &mut self.recent);
+        let known = known(candidates, fields, &mut self.recent);
         let ignored = self.collect(candidates, known, record, fields, hits)?;
         Ok(Head { id, time, recorded: record.recorded.unwrap_or(time), account, ignored })
     }
@@ -289,8 +289,8 @@ impl Plan {
         }
     }
 
-    /// Collects what the event means to each signal, or says why it means nothing. Of the candidates those hold that
-    /// are `known` to, or, if nothing is known, those that match.
+    /// Collects what the event means to each signal, or says why it means nothing. Which of the candidates hold that
+    /// are about their main field alone may be `known`.
     fn collect(
         &self,
         candidates: &Candidates<Rule>,
@@ -301,7 +301,10 @@ impl Plan {
     ) -> Result<Option<Ignored>, Rejected> {
         hits.clear();
         for (at, (rule, matcher)) in candidates.rules.iter().enumerate() {
-            let holds = known.map_or_else(|| matcher.matches(fields), |known| known >> at & 1 != 0);
+            let holds = match known {
+                Some(known) if candidates.is_about_main_field(at) => known >> at & 1 != 0,
+                _ => matcher.matches(fields),
+            };
             match rule {
                 _ if !holds => {}
                 Rule::Ignore => return Ok(Some(Ignored::Rule)),
@@ -363,15 +366,13 @@ impl Plan {
     }
 }
 
-/// Which of the candidates hold, one bit each, if a single text decides that.
-fn holding(candidates: &Candidates<Rule>, fields: &[Field<'_>], recent: &mut Recent) -> Option<u64> {
-    let Field::Text(text) = &fields[usize::from(candidates.only_field?.0)] else { return None };
-    let rules = candidates.rules.iter().enumerate();
-    (rules.len() <= u64::BITS as usize).then(|| {
-        recent.answer(candidates.number, text, || {
-            rules.filter(|(_, (_, matcher))| matcher.matches(fields)).fold(0, |bits, (at, _)| bits | 1 << at)
-        })
-    })
+/// Which of the candidates hold that are about their main field alone, one bit each, if that is a text.
+fn known(candidates: &Candidates<Rule>, fields: &[Field<'_>], recent: &mut Recent) -> Option<u64> {
+    let Field::Text(text) = &fields[usize::from(candidates.main_field?.0)] else { return None };
+    Some(recent.answer(candidates.number, text, || {
+        let asked = candidates.rules.iter().enumerate().filter(|(at, _)| candidates.is_about_main_field(*at));
+        asked.filter(|(_, (_, matcher))| matcher.matches(fields)).fold(0, |bits, (at, _)| bits | 1 << at)
+    }))
 }
 
 fn level_of(field: &Field<'_>) -> Option<f64> {
