@@ -1,5 +1,5 @@
 //! The event queue of a librdkafka client and a few calls that the safe wrapper lacks: all the
-//! unsafe code of this crate.
+//! unsafe code of this library.
 //!
 //! The wrapper's own polls lose what we need. Its consumer forgets the topic of an end of partition
 //! and the place of a fetch error; its producer spins through waits below a millisecond and sits
