@@ -152,6 +152,7 @@ mod tests {
         let numbers = ["view", "click", "visit"].map(|text| dispatch.candidates(text).number);
         assert_eq!(numbers.iter().collect::<BTreeSet<_>>().len(), 3);
     }
+
     #[test]
     fn the_main_field_is_the_one_that_most_rules_are_about() {
         let rule = |fields: &[u16]| {

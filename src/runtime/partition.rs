@@ -476,8 +476,8 @@ impl Owned {
     }
 }
 
-/// Reads something of each cache line of the values: another thread has written them, so they are on none of this
-/// one's caches, and line by line is waited for longer than for all at once.
+/// Reads something of each cache line of the values: another thread has written them, so they are not in this core's
+/// caches, and line by line is waited for longer than for all at once.
 fn peek_values(records: &[Record<'_>]) {
     let bytes = records.iter().filter_map(|record| record.value).flat_map(|value| value.iter().step_by(64));
     std::hint::black_box(bytes.fold(0_u64, |sum, byte| sum.wrapping_add(u64::from(*byte))));
