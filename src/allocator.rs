@@ -12,7 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long memory that is free is kept before it is given back to the system, in milliseconds; by default a
 /// second. While accounts are restored or come anew, what is free is needed again soon: to give it back in
-/// between costs twice, and takes huge pages apart. A restore takes a fifth less CPU time for that.
+/// between costs twice, and takes huge pages apart: restores that never gave any back took a fifth less CPU time.
 const PURGE_DELAY_MS: c_long = 5_000;
 
 /// `mi_option_purge_delay`, which the crate has no name for.
