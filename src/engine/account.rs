@@ -4,7 +4,7 @@ use std::mem;
 
 use zerocopy::IntoBytes;
 
-use super::layout::{Layout, Slot};
+use super::layout::{Layout, Slot, SlotKind};
 use crate::model::{EventId, MAX_ACCOUNT_BYTES, TierId, Timestamp, words};
 
 /// How many recent event ids an account remembers.
@@ -43,18 +43,46 @@ impl Tag {
     }
 }
 
+/// A time in six bytes: the first and the last one that they can say stand for all before and after, which are
+/// [`Timestamp::MIN`] and [`NEVER`].
+#[derive(Clone, Copy, Debug)]
+struct Moment([u8; 6]);
+
+impl Moment {
+    const FIRST: i64 = -(1 << 47);
+    const LAST: i64 = (1 << 47) - 1;
+
+    const fn new(time: Timestamp) -> Self {
+        let millis = if time.millis() > Self::LAST {
+            Self::LAST
+        } else if time.millis() < Self::FIRST {
+            Self::FIRST
+        } else {
+            time.millis()
+        };
+        let [a, b, c, d, e, f, _, _] = millis.to_le_bytes();
+        Self([a, b, c, d, e, f])
+    }
+
+    const fn time(self) -> Timestamp {
+        let [a, b, c, d, e, f] = self.0;
+        // The sign comes from the highest byte.
+        match i64::from_le_bytes([0, 0, a, b, c, d, e, f]) >> 16 {
+            Self::FIRST => Timestamp::MIN,
+            Self::LAST => NEVER,
+            millis => Timestamp::from_millis(millis),
+        }
+    }
+}
+
 /// One account. Everything that varies lies in `words`, in one piece of memory: first the name, then
 /// the cells, sorted by slot and within a slot newest first, then the recent event ids, newest first.
-/// There are millions of accounts, so every byte counts.
+/// There are millions of accounts, so every byte counts; and a cache line holds two of these, and no part of a third.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// Up to when the account's history is decided.
-    pub settled: Timestamp,
-    /// The time of this account's valid entry in the timer queue; never later than its next change.
-    pub armed: Timestamp,
     words: Box<[u64]>,
-    /// One bit per segment that the account is in.
-    pub members: u32,
+    settled: Moment,
+    armed: Moment,
     tier: u8,
     /// The number of event ids, and above it [`JUDGED`].
     ids: u8,
@@ -64,7 +92,7 @@ pub struct Account {
     spare: u8,
 }
 
-const _: () = assert!(size_of::<Account>() == 40 && MAX_ACCOUNT_BYTES <= 256);
+const _: () = assert!(size_of::<Account>() == 32 && MAX_ACCOUNT_BYTES <= 256);
 const _: () = assert!(cfg!(target_endian = "little"), "accounts are stored as they lie in memory");
 
 /// Words in a cache line.
@@ -102,7 +130,7 @@ impl Account {
 
     /// An account as it was stored: `words` are its cells and then `ids` event ids, at most [`IDS_KEPT`].
     pub fn from_parts(name: &[u8], settled: Timestamp, tier: Option<TierId>, words: &[[u8; 8]], ids: u8) -> Self {
-        let mut account = Self { settled, ids, ..Self::with_room(name, words, 0) };
+        let mut account = Self { settled: Moment::new(settled), ids, ..Self::with_room(name, words, 0) };
         account.set_tier(tier);
         account
     }
@@ -118,11 +146,10 @@ impl Account {
         words.extend(cells.iter().map(|cell| u64::from_le_bytes(*cell)));
         words.resize(room, 0);
         Self {
-            settled: Timestamp::MIN,
-            armed: NEVER,
             words: words.into_boxed_slice(),
+            settled: Moment::new(Timestamp::MIN),
+            armed: Moment::new(NEVER),
             spare: (room - used) as u8,
-            members: 0,
             tier: NO_TIER,
             ids: 0,
             name_last: (name.len() - 1) as u8,
@@ -135,9 +162,29 @@ impl Account {
         lines.fold(0, |sum: u64, word| sum.wrapping_add(*word))
     }
 
-    /// Reads the beginning and the end of the record, which may lie in two cache lines, not what it refers to.
+    /// Reads of the record itself, not of what it refers to.
     pub fn peek_record(&self) -> u64 {
-        self.settled.millis() as u64 ^ u64::from(self.spare)
+        u64::from(self.spare)
+    }
+
+    /// Up to when the account's history is decided.
+    pub fn settled(&self) -> Timestamp {
+        self.settled.time()
+    }
+
+    /// The account's history is decided up to here.
+    pub fn settle(&mut self, until: Timestamp) {
+        self.settled = Moment::new(until);
+    }
+
+    /// The time of this account's valid entry in the timer queue; never later than its next change.
+    pub fn armed(&self) -> Timestamp {
+        self.armed.time()
+    }
+
+    /// The entry in the timer queue that is valid is now the one of this time.
+    pub fn arm(&mut self, time: Timestamp) {
+        self.armed = Moment::new(time);
     }
 
     /// The account's name.
@@ -170,9 +217,19 @@ impl Account {
         self.tier = tier.map_or(NO_TIER, |tier| tier.0);
     }
 
+    /// One bit for each segment that the account is in.
+    pub fn members(&self, layout: &Layout) -> u32 {
+        let (scores, _) = layout.scoring();
+        let before_scores = self.tags(layout).map(Tag::slot).take_while(|slot| *slot < scores);
+        before_scores.fold(0, |bits, slot| match layout.kind(slot) {
+            SlotKind::Member(segment) => bits | 1 << segment.0,
+            _ => bits,
+        })
+    }
+
     /// Whether the account has a tier or is in a segment.
-    pub fn stands(&self) -> bool {
-        self.tier != NO_TIER || self.members != 0
+    pub fn stands(&self, layout: &Layout) -> bool {
+        self.tier != NO_TIER || self.members(layout) != 0
     }
 
     /// All cells and event ids, for storing: words of little-endian bytes.
@@ -420,6 +477,17 @@ mod tests {
     }
 
     #[test]
+    fn a_moment_gives_back_the_time_or_that_it_lies_beyond() {
+        let given_back = |millis| Moment::new(Timestamp::from_millis(millis)).time();
+        for millis in [-1, 0, 1, 1_795_000_000_123, Timestamp::LATEST.millis(), Moment::LAST - 1, Moment::FIRST + 1] {
+            assert_eq!(given_back(millis), Timestamp::from_millis(millis));
+        }
+        for (beyond, is) in [(i64::MIN, Timestamp::MIN), (Moment::FIRST, Timestamp::MIN), (i64::MAX, NEVER)] {
+            assert_eq!(given_back(beyond), is);
+        }
+    }
+
+    #[test]
     fn blocks_have_the_sizes_of_the_allocator() {
         let sizes = [0, 1, 2, 3, 12, 13, 16, 17, 20, 21, 60, 65, 5000].map(room_for);
         assert_eq!(sizes, [0, 2, 2, 4, 12, 14, 16, 20, 20, 24, 64, 80, 5120]);
@@ -439,7 +507,7 @@ mod tests {
             assert_eq!(account.words[account.cell_start()..account.cell_end()], expected, "{value}");
         }
         assert_eq!((account.name(), usize::from(account.id_count())), ("acme.example", IDS_KEPT));
-        let stored = Account::from_parts(b"acme.example", account.settled, None, account.words(), account.id_count());
+        let stored = Account::from_parts(b"acme.example", account.settled(), None, account.words(), account.id_count());
         assert_eq!((stored.words(), stored.name()), (account.words(), "acme.example"));
         account.clear(&layout, Layout::STANDING);
         assert_eq!(

@@ -35,7 +35,7 @@ impl Engine {
         let hash = account_hash(account);
         let page = page_of(hash);
         let index = self.pages[usize::from(page.0)].find(hash, account.as_bytes())?;
-        let settled = self.account(page, index).settled;
+        let settled = self.account(page, index).settled();
         let at = at.max(settled);
         let reading = self.reading(page, index);
         let judge = self.judge(page, index, at);

@@ -179,9 +179,10 @@ impl<'a> Judge<'a> {
             return NEVER;
         }
         let model = self.reading.model;
+        let members = self.reading.account.members(self.reading.layout);
         let segments = model.segments().iter().enumerate().map(|(id, segment)| {
             // A rule without `not` that fails goes on failing.
-            let idle = model.is_monotone() && self.reading.account.members & (1 << id) == 0;
+            let idle = model.is_monotone() && members & (1 << id) == 0;
             if idle { NEVER } else { self.rule_outlook(&segment.rule).until }
         });
         segments.min().unwrap_or(NEVER).min(self.ladder_turns_at())

@@ -141,7 +141,7 @@ impl Engine {
             step.stats.duplicates += 1;
             return;
         }
-        let (settled, armed) = (account.settled, account.armed);
+        let (settled, armed) = (account.settled(), account.armed());
         self.mark(page, step);
         let earliest = event.recorded.back(self.grace);
         step.stats.applied += 1;
@@ -173,7 +173,7 @@ impl Engine {
         let (page, at) = self.find_or_add(attributes.account);
         self.mark(page, step);
         let account = self.account(page, at);
-        let (judged_at, armed) = (attributes.recorded.max(account.settled), account.armed);
+        let (judged_at, armed) = (attributes.recorded.max(account.settled()), account.armed());
         if mode == Mode::Live && armed <= judged_at {
             self.settle(page, at, judged_at, detected_at, step);
         }
@@ -214,14 +214,14 @@ impl Engine {
     fn fire(&mut self, time: Timestamp, hash: u64, detected_at: Timestamp, step: &mut Step) {
         let page = page_of(hash);
         let accounts = &self.pages[usize::from(page.0)];
-        let armed: Vec<usize> = accounts.with_hash(hash).filter(|&at| accounts.get(at).armed == time).collect();
+        let armed: Vec<usize> = accounts.with_hash(hash).filter(|&at| accounts.get(at).armed() == time).collect();
         for at in armed {
             let due = self.due(page, at);
             if due <= time {
                 self.mark(page, step);
                 self.settle_from(page, at, due, time, detected_at, step);
             } else {
-                self.account_mut(page, at).armed = NEVER;
+                self.account_mut(page, at).arm(NEVER);
                 self.arm(page, at, due);
             }
         }
@@ -244,16 +244,16 @@ impl Engine {
     ) {
         while due <= until {
             let account = self.account_mut(page, at);
-            account.settled = due;
+            account.settle(due);
             account.set_judged(true);
             let verdict = self.judge(page, at, due).verdict();
             let next = self.publish(page, at, due, verdict, None, detected_at, step);
             due = next.unwrap_or_else(|| self.next_change(page, at, due));
         }
         let account = self.account_mut(page, at);
-        if account.armed <= until {
+        if account.armed() <= until {
             // Its moment has passed: the entry in the queue will be found stale.
-            account.armed = NEVER;
+            account.arm(NEVER);
         }
         self.arm(page, at, due);
     }
@@ -271,12 +271,12 @@ impl Engine {
         detected_at: Timestamp,
         step: &mut Step,
     ) {
+        let standing = self.verdict_of(page, at);
         let account = self.account_mut(page, at);
-        account.settled = judged_at;
+        account.settle(judged_at);
         // It stood where it belonged up to this moment: it was judged before, and what was due is settled.
         let was_judged = account.is_judged();
         account.set_judged(mode == Mode::Live);
-        let standing = Verdict { tier: account.tier(), members: account.members };
         if mode == Mode::Silent {
             return;
         }
@@ -299,15 +299,12 @@ impl Engine {
     /// [`Self::next_change`] of an account with a timer, which is never armed for later than that.
     fn due(&self, page: PageId, at: usize) -> Timestamp {
         let account = self.account(page, at);
-        if account.armed <= account.settled || !account.is_judged() {
-            return self.next_change(page, at, account.settled);
+        let (settled, armed) = (account.settled(), account.armed());
+        if armed <= settled || !account.is_judged() {
+            return self.next_change(page, at, settled);
         }
-        let judge = self.judge(page, at, account.armed);
-        if judge.verdict() == self.verdict_of(page, at) {
-            self.next_change_after(page, at, judge)
-        } else {
-            account.armed
-        }
+        let judge = self.judge(page, at, armed);
+        if judge.verdict() == self.verdict_of(page, at) { self.next_change_after(page, at, judge) } else { armed }
     }
 
     /// When the account will change next if it stays silent, after `from`, to which it is settled.
@@ -335,13 +332,13 @@ impl Engine {
 
     fn verdict_of(&self, page: PageId, at: usize) -> Verdict {
         let account = self.account(page, at);
-        Verdict { tier: account.tier(), members: account.members }
+        Verdict { tier: account.tier(), members: account.members(&self.layout) }
     }
 
     fn arm(&mut self, page: PageId, at: usize, due: Timestamp) {
         let account = self.pages[usize::from(page.0)].get_mut(at);
-        if due < account.armed {
-            account.armed = due;
+        if due < account.armed() {
+            account.arm(due);
             self.timers.push(Reverse((due, accounts::hash_of(account))));
         }
     }

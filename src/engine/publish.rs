@@ -131,7 +131,6 @@ impl Engine {
                 _ => {}
             }
         }
-        account.members = to.members;
         account.set_tier(to.tier);
     }
 
@@ -269,13 +268,13 @@ impl Engine {
         if account.is_judged() {
             return;
         }
-        let time = clock.max(account.settled);
+        let time = clock.max(account.settled());
         self.mark(page, step);
         let published = step.standings.len();
         self.conclude(page, at, time, Mode::Live, Cause::Model, Effect::Any, detected_at, step);
         let reading = self.reading(page, at);
         // Of one that attributes may mask, what masks it may have another name now.
-        let masked = !reading.account.stands() && reading.facts() != Facts::default();
+        let masked = !reading.account.stands(reading.layout) && reading.facts() != Facts::default();
         if masked && step.standings.len() == published {
             self.stand_still(page, at, time, step);
         }

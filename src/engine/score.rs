@@ -135,7 +135,7 @@ impl<'a> Reading<'a> {
 /// When nothing that the account holds can matter any more, or [`NEVER`] while it stands somewhere
 /// or has known attributes.
 pub fn faded_at(reading: &Reading<'_>) -> Timestamp {
-    if reading.account.stands() || reading.facts() != Facts::default() {
+    if reading.account.stands(reading.layout) || reading.facts() != Facts::default() {
         return NEVER;
     }
     let ends = reading.account.runs(reading.layout).map(|(slot, run)| match reading.layout.kind(slot) {
@@ -146,7 +146,7 @@ pub fn faded_at(reading: &Reading<'_>) -> Timestamp {
         SlotKind::Standing => Timestamp::from_millis((run[1] as i64).saturating_add(1)),
         SlotKind::Facts | SlotKind::Member(_) | SlotKind::Gained(_) => Timestamp::MIN,
     });
-    ends.max().unwrap_or(Timestamp::MIN).max(reading.account.settled)
+    ends.max().unwrap_or(Timestamp::MIN).max(reading.account.settled())
 }
 
 /// When the run, taken for at least so many points, has faded to nothing.

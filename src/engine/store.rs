@@ -10,7 +10,7 @@ use super::{
     account::{Account, IDS_KEPT, NEVER, Tag},
     accounts::{PageId, hash_of_name, page_of},
     faded_at,
-    layout::{Layout, Slot, SlotKind},
+    layout::{Layout, Slot},
 };
 use crate::model::{MAX_ACCOUNT_BYTES, Model, SegmentId, Standing, TierId, Timestamp};
 
@@ -159,16 +159,6 @@ fn width_of(name: &Arc<str>) -> Result<usize, UnknownSlot> {
     }
 }
 
-/// One bit for each segment of which the account holds a membership.
-fn members_of(account: &Account, layout: &Layout) -> u32 {
-    let (scores, _) = layout.scoring();
-    let before_scores = account.tags(layout).map(Tag::slot).take_while(|slot| *slot < scores);
-    before_scores.fold(0, |bits, slot| match layout.kind(slot) {
-        SlotKind::Member(segment) => bits | 1 << segment.0,
-        _ => bits,
-    })
-}
-
 impl Engine {
     /// The names that this engine's accounts refer to by number.
     pub fn schema(&self) -> Schema {
@@ -198,7 +188,7 @@ impl Engine {
         while at < self.pages[at_page].len() {
             let faded = faded_at(&self.reading(page, at));
             // A timer that is due may still turn a `not` true.
-            let due = self.account(page, at).armed <= clock;
+            let due = self.account(page, at).armed() <= clock;
             if faded <= clock && !due && !self.retired.contains_key(self.account(page, at).name()) {
                 self.evict(page, at, step);
             } else {
@@ -228,7 +218,7 @@ impl Engine {
             let account = self.account(page, at);
             AccountImage {
                 name: account.name_bytes(),
-                settled: account.settled,
+                settled: account.settled(),
                 tier: account.tier().map(|tier| tier.0),
                 ids: account.id_count(),
                 words: account.words(),
@@ -281,11 +271,8 @@ impl Engine {
     fn take_in(&mut self, image: &AccountImage<'_>, tier: Option<TierId>, words: &[[u8; 8]]) -> PageId {
         let hash = hash_of_name(image.name);
         let page = page_of(hash);
-        self.pages[usize::from(page.0)].find_or_add(hash, image.name, || {
-            let mut account = Account::from_parts(image.name, image.settled, tier, words, image.ids);
-            account.members = members_of(&account, &self.layout);
-            account
-        });
+        self.pages[usize::from(page.0)]
+            .find_or_add(hash, image.name, || Account::from_parts(image.name, image.settled, tier, words, image.ids));
         page
     }
 
@@ -301,19 +288,15 @@ impl Engine {
         let tier = standing.tier.as_ref().and_then(|name| self.tier_named(name));
         retired.tier = standing.tier.clone().filter(|_| tier.is_none());
         let account = self.pages[usize::from(page.0)].get_mut(at);
-        account.settled = account.settled.max(standing.as_of);
+        account.settle(account.settled().max(standing.as_of));
         account.set_tier(tier);
         account.set_judged(false);
-        account.members = 0;
         let since = Tag::new(Layout::STANDING, u64::from(standing.since.is_some()), standing.since.unwrap_or_default());
         account.put(&self.layout, Layout::STANDING, [since.0, standing.sequence as u64]);
         for (id, segment) in self.model.segments().iter().enumerate() {
             let slot = self.layout.member(SegmentId(id as u8));
             match standing.segments.iter().find(|member| member.name == segment.name) {
-                Some(member) => {
-                    account.members |= 1 << id;
-                    account.put(&self.layout, slot, [Tag::new(slot, 0, member.since).0]);
-                }
+                Some(member) => account.put(&self.layout, slot, [Tag::new(slot, 0, member.since).0]),
                 None => account.clear(&self.layout, slot),
             }
         }
@@ -354,7 +337,7 @@ impl Engine {
     pub fn arm_all(&mut self) {
         for page in PageId::all() {
             for at in 0..self.pages[usize::from(page.0)].len() {
-                let settled = self.account(page, at).settled;
+                let settled = self.account(page, at).settled();
                 let due = self.next_change(page, at, settled);
                 self.arm(page, at, due);
             }
@@ -376,8 +359,8 @@ impl Engine {
     }
 
     fn current_standing(&self, page: PageId, at: usize) -> Standing {
-        let settled = self.account(page, at).settled;
-        let next = self.account(page, at).armed;
+        let settled = self.account(page, at).settled();
+        let next = self.account(page, at).armed();
         self.standing(page, at, settled, self.reading(page, at).intent(settled), next)
     }
 }
