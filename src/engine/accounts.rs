@@ -69,9 +69,14 @@ impl Page {
         self.index.find(spread(hash), |&at| self.get(at as usize).name_bytes() == name).map(|&at| at as usize)
     }
 
-    /// An account that may be the one with this hash.
-    pub fn candidate(&self, hash: u64) -> Option<&Account> {
-        self.index.find(spread(hash), |_| true).map(|&at| self.get(at as usize))
+    /// The position of an account that may be the one with this hash.
+    pub fn candidate(&self, hash: u64) -> Option<usize> {
+        self.index.find(spread(hash), |_| true).map(|&at| at as usize)
+    }
+
+    /// Whether the account at a position, if there is one, has this name.
+    pub fn has(&self, at: usize, name: &[u8]) -> bool {
+        at < self.len() && self.get(at).name_bytes() == name
     }
 
     /// Reads the place where the index most likely has an account with this hash, or would put it; a wrong

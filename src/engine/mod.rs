@@ -30,6 +30,7 @@ mod tests;
 mod worth;
 
 pub use accounts::{PAGES, PageId, account_hash, page_of};
+pub use ahead::Sought;
 pub use explain::Explanation;
 pub use step::{Stats, Step};
 pub use store::{AccountImage, Remap, Schema};
@@ -135,7 +136,19 @@ impl Engine {
 
     /// Applies an event: settles what was due, adds the event with its own time, judges.
     pub fn apply(&mut self, event: &Event<'_>, mode: Mode, detected_at: Timestamp, step: &mut Step) {
-        let (page, at) = self.find_or_add(event.account);
+        self.apply_sought(event, &Sought::default(), mode, detected_at, step);
+    }
+
+    /// [`Self::apply`] to an account that [`Self::look_ahead`] may have found.
+    pub fn apply_sought(
+        &mut self,
+        event: &Event<'_>,
+        sought: &Sought<'_>,
+        mode: Mode,
+        detected_at: Timestamp,
+        step: &mut Step,
+    ) {
+        let (page, at) = self.find_or_add(event.account, sought);
         let account = self.account_mut(page, at);
         if !account.remember(event.id, event.time) {
             step.stats.duplicates += 1;
@@ -170,7 +183,7 @@ impl Engine {
         if unknown && attributes.facts == Facts::default() {
             return;
         }
-        let (page, at) = self.find_or_add(attributes.account);
+        let (page, at) = self.find_or_add(attributes.account, &Sought::default());
         self.mark(page, step);
         let account = self.account(page, at);
         let (judged_at, armed) = (attributes.recorded.max(account.settled()), account.armed());
@@ -352,12 +365,6 @@ impl Engine {
             let tag = Tag::new(Layout::FACTS, 0, recorded).0;
             account.put(&self.layout, Layout::FACTS, [tag, attributes.facts.known, attributes.facts.holds]);
         }
-    }
-
-    fn find_or_add(&mut self, name: &str) -> (PageId, usize) {
-        let (hash, name) = (account_hash(name), name.as_bytes());
-        let page = page_of(hash);
-        (page, self.pages[usize::from(page.0)].find_or_add(hash, name, || Account::new(name)))
     }
 
     fn mark(&mut self, page: PageId, step: &mut Step) {

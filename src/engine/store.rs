@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 use super::{
-    Engine, Retired, Step,
+    Engine, Retired, Sought, Step,
     account::{Account, IDS_KEPT, NEVER, Tag},
     accounts::{PageId, hash_of_name, page_of},
     faded_at,
@@ -279,7 +279,7 @@ impl Engine {
     /// Takes in a published standing. It replaces what a page said if its sequence is higher: pages
     /// are written later than standings.
     pub fn load_standing(&mut self, standing: &Standing) {
-        let (page, at) = self.find_or_add(&standing.account);
+        let (page, at) = self.find_or_add(&standing.account, &Sought::default());
         let (sequence, _) = self.last_published(page, at);
         if standing.sequence <= sequence {
             return;

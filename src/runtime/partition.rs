@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     drill::{self, Rule},
-    engine::{Engine, Mode, PageId, Step, account_hash, page_of},
+    engine::{Engine, Mode, PageId, Sought, Step, account_hash, page_of},
     log::{End, InputId, InputKind, Inputs, Offset, Output, Partition, Progress, Record},
     model::{Model, Span, Timestamp},
     telemetry::Tally,
@@ -170,24 +170,24 @@ impl Owned {
         for records in records.chunks(LOOKED_UP_AT_ONCE) {
             peek_values(records);
             // The key names the account, as a rule; else this was for nothing.
-            self.engine.look_ahead(records.iter().filter_map(|record| record.key));
-            for record in records {
-                self.take_one(record, intake, wall);
+            let sought = self.engine.look_ahead(records.iter().map(|record| record.key.unwrap_or_default()));
+            for (record, sought) in records.iter().zip(&sought) {
+                self.take_one(record, sought, intake, wall);
             }
         }
     }
 
-    fn take_one(&mut self, record: &Record<'_>, intake: &mut Intake, wall: Timestamp) {
+    fn take_one(&mut self, record: &Record<'_>, sought: &Sought<'_>, intake: &mut Intake, wall: Timestamp) {
         let input = usize::from(record.input.0);
         if record.offset < self.positions[input] {
             return;
         }
         self.ended[input] = None;
         if self.phase == Phase::Live {
-            self.apply(record, intake, wall, Mode::Live);
+            self.apply(record, sought, intake, wall, Mode::Live);
         } else if record.offset < self.committed[input] {
             let mode = if drill::breaks(Rule::SilentCatchUp) { Mode::Live } else { Mode::Silent };
-            self.apply(record, intake, wall, mode);
+            self.apply(record, sought, intake, wall, mode);
             self.caught_up[input] = self.positions[input] >= self.committed[input];
         } else {
             self.caught_up[input] = true;
@@ -249,7 +249,7 @@ impl Owned {
         self.doubted[usize::from(input.0)].replace(now).is_some()
     }
 
-    fn apply(&mut self, record: &Record<'_>, intake: &mut Intake, wall: Timestamp, mode: Mode) {
+    fn apply(&mut self, record: &Record<'_>, sought: &Sought<'_>, intake: &mut Intake, wall: Timestamp, mode: Mode) {
         if mode == Mode::Live {
             self.records += 1;
             self.moved = true;
@@ -265,7 +265,7 @@ impl Owned {
         match intake.read(self.inputs.kind(record.input), record, wall) {
             Ok(Meaning::Event(event)) if self.is_new(record, event.account) => {
                 self.judge_first(event.account, event.recorded, wall);
-                self.engine.apply(&event, mode, wall, &mut self.step);
+                self.engine.apply_sought(&event, sought, mode, wall, &mut self.step);
                 self.tally.applied(event.time);
             }
             Ok(Meaning::Attributes(attributes)) if self.is_new(record, attributes.account) => {
@@ -389,7 +389,7 @@ impl Owned {
     /// Takes the records that were held back while others were read again.
     pub fn take_held(&mut self, intake: &mut Intake, wall: Timestamp) {
         for held in std::mem::take(&mut self.held) {
-            self.apply(&held.record(self.partition), intake, wall, Mode::Live);
+            self.apply(&held.record(self.partition), &Sought::default(), intake, wall, Mode::Live);
         }
         for (end, found) in self.ended.clone().into_iter().flatten() {
             self.pass_end(end, found, wall);

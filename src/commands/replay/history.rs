@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, mem, sync::Arc};
 
 use crate::{
-    engine::{Engine, Mode, Step},
+    engine::{Engine, Mode, Sought, Step},
     model::{Attributes, Change, Event, EventId, Facts, Hit, Model, Span, Timestamp},
 };
 
@@ -89,15 +89,15 @@ impl History {
 
     /// Applies events in turn, their accounts on their way from memory all at once.
     pub fn apply_all(&mut self, events: &[KeptEvent]) {
-        self.engine.look_ahead(events.iter().map(|event| event.account.as_bytes()));
-        events.iter().for_each(|event| self.apply(&event.event()));
+        let sought = self.engine.look_ahead(events.iter().map(|event| event.account.as_bytes()));
+        events.iter().zip(&sought).for_each(|(event, sought)| self.apply(&event.event(), sought));
     }
 
     /// Settles what falls due before the event, then applies it.
-    fn apply(&mut self, event: &Event<'_>) {
+    fn apply(&mut self, event: &Event<'_>, sought: &Sought<'_>) {
         self.note(event.time);
         self.pass(self.latest, self.slack);
-        self.engine.apply(event, Mode::Live, event.recorded, &mut self.step);
+        self.engine.apply_sought(event, sought, Mode::Live, event.recorded, &mut self.step);
         self.forget_standings();
     }
 
