@@ -20,6 +20,7 @@ mod proc;
 mod progress;
 mod random;
 mod reader;
+mod replay;
 mod report;
 mod restore;
 mod scrape;
@@ -46,7 +47,7 @@ struct Scenario {
     run: fn(&'static Broker, &str, Parameters, &Options) -> Run,
 }
 
-const SCENARIOS: [Scenario; 6] = [
+const SCENARIOS: [Scenario; 7] = [
     Scenario { choice: Choice::Drain, name: "drain", parameters: drain::drain_parameters, run: drain::run },
     Scenario { choice: Choice::Memory, name: "memory", parameters: drain::memory_parameters, run: drain::run },
     Scenario { choice: Choice::OpenLoop, name: "open-loop", parameters: open_loop::parameters, run: open_loop::run },
@@ -58,6 +59,7 @@ const SCENARIOS: [Scenario; 6] = [
         run: timer_storm::run,
     },
     Scenario { choice: Choice::CatchUp, name: "catch-up", parameters: catch_up::parameters, run: catch_up::run },
+    Scenario { choice: Choice::Replay, name: "replay", parameters: replay::parameters, run: replay::run },
 ];
 
 fn main() -> ExitCode {

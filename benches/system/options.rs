@@ -15,7 +15,7 @@ pub struct Options {
     /// What to measure
     #[arg(value_enum, default_value = "drain")]
     pub scenario: Choice,
-    /// Events that lie in the topic before the service starts
+    /// Events that lie in the topic before the service starts, or in the file
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     events: Option<u64>,
     /// Accounts that events are about
@@ -77,6 +77,8 @@ pub enum Choice {
     TimerStorm,
     /// Away for a while: the time until it has caught up
     CatchUp,
+    /// `tidemark replay` of a file
+    Replay,
     /// All of them, one after the other
     All,
 }

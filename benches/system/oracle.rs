@@ -16,6 +16,11 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// On output that is compared: nothing was found so far.
+    pub fn of_comparison() -> Self {
+        Self { checked: true, ..Self::default() }
+    }
+
     /// In a word.
     pub fn name(&self) -> &'static str {
         match (self.is_void(), self.checked) {
@@ -58,7 +63,7 @@ pub fn judge(stage: &Stage, options: &Options, arguments: &[&str]) -> Verdict {
         return Verdict::default();
     }
     let audited = stage.deployment.audit(&[&["--limit", "3"], arguments].concat());
-    let mut verdict = Verdict { checked: true, ..Verdict::default() };
+    let mut verdict = Verdict::of_comparison();
     if audited.code != Some(0) {
         verdict.wrong(format!("{}{}", audited.report, audited.errors));
     }

@@ -7,12 +7,19 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU time of a process since it began, in seconds, its threads that have ended included.
 pub fn cpu_seconds(process: u32) -> f64 {
-    ticks(&Path::new("/proc").join(process.to_string())).iter().sum::<f64>() / TICKS_PER_SECOND
+    let [user, kernel, ..] = ticks(&Path::new("/proc").join(process.to_string()));
+    (user + kernel) / TICKS_PER_SECOND
+}
+
+/// CPU time of the children of this process that have ended, in seconds.
+pub fn cpu_seconds_of_children() -> f64 {
+    let [.., user, kernel] = ticks(Path::new("/proc/self"));
+    (user + kernel) / TICKS_PER_SECOND
 }
 
 /// The part of [`cpu_seconds`] that the kernel spent for it: network, and memory that it touched first.
 pub fn kernel_seconds(process: u32) -> f64 {
-    let [_, kernel] = ticks(&Path::new("/proc").join(process.to_string()));
+    let [_, kernel, ..] = ticks(&Path::new("/proc").join(process.to_string()));
     kernel / TICKS_PER_SECOND
 }
 
@@ -22,20 +29,20 @@ pub fn cpu_by_thread(process: u32) -> BTreeMap<String, f64> {
     for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
         // One that ends in between has no name any more.
         if let Ok(name) = fs::read_to_string(thread.path().join("comm")) {
-            *seconds.entry(name.trim_end().to_owned()).or_default() +=
-                ticks(&thread.path()).iter().sum::<f64>() / TICKS_PER_SECOND;
+            let [user, kernel, ..] = ticks(&thread.path());
+            *seconds.entry(name.trim_end().to_owned()).or_default() += (user + kernel) / TICKS_PER_SECOND;
         }
     }
     seconds
 }
 
-/// User and system time, in ticks; 0 of what is gone.
-fn ticks(directory: &Path) -> [f64; 2] {
+/// User and system time, and those of children that have ended, in ticks; 0 of what is gone.
+fn ticks(directory: &Path) -> [f64; 4] {
     let stat = fs::read_to_string(directory.join("stat")).unwrap_or_default();
-    // Fields are counted after the name, which is in parentheses: utime is the 14th, stime the 15th.
+    // Fields are counted after the name, which is in parentheses: these are the 14th to the 17th.
     let after = stat.rsplit(')').next().unwrap_or_default();
     let mut fields = after.split_whitespace().skip(11).map(|field| field.parse().unwrap_or_default());
-    [fields.next().unwrap_or_default(), fields.next().unwrap_or_default()]
+    [(); 4].map(|()| fields.next().unwrap_or_default())
 }
 
 /// Memory of a process, in bytes.

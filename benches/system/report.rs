@@ -50,7 +50,7 @@ impl Run {
             ("CPU of this benchmark, s", harness),
             ("time stolen by the host, %", stolen * 100.0),
         ];
-        let mut run = Self { figures: Vec::new(), common, threads, written, histograms: Vec::new(), verdict };
+        let mut run = Self { common, threads, written, ..Self::of_command(verdict) };
         if let Some(memory) = memory {
             run.common.push(("resident at the end, MB", memory.resident as f64 / 1e6));
             run.common.push(("resident at most, MB", memory.peak as f64 / 1e6));
@@ -59,6 +59,12 @@ impl Run {
             run.verdict.remark(format!("the host gave {:.1} % of the time to others", stolen * 100.0));
         }
         run
+    }
+
+    /// A run of a command that is no service.
+    pub fn of_command(verdict: Verdict) -> Self {
+        let (threads, written) = (BTreeMap::new(), BTreeMap::new());
+        Self { figures: Vec::new(), common: Vec::new(), threads, written, histograms: Vec::new(), verdict }
     }
 
     /// Adds what there was per event, of so many that the service took while it was measured.

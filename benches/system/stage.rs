@@ -32,7 +32,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(120);
 /// Between two looks at the sizes of logs.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-const DEFAULT_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/models/default.yaml");
+/// The model that is measured, unless a scenario has one of its own.
+pub const DEFAULT_MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/models/default.yaml");
 
 /// Topics of one run, and the configuration of the service for it.
 pub struct Stage {
