@@ -39,6 +39,11 @@ use options::{Choice, Options, Parameters};
 use report::Run;
 use support::kafka::Broker;
 
+/// As the service has it. With the one of the C library the sender waited up to 25 ms for the client library, which
+/// gives memory back on its own thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// One thing to measure.
 struct Scenario {
     choice: Choice,

@@ -44,6 +44,8 @@ impl Sender {
             // Keeps the order of record times within a partition when a request is repeated.
             .set("enable.idempotence", "true")
             .set("linger.ms", linger)
+            // Nobody asks of each event whether it has arrived; flushing waits for all.
+            .set("delivery.report.only.error", "true")
             .set("batch.size", batch)
             .set("batch.num.messages", "100000")
             .set("queue.buffering.max.messages", "1000000")
