@@ -42,7 +42,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     Lags::default().watch(&stage, &mut service, steady);
 
     stage.stop(&mut service);
-    let left = stage::now().millis();
+    let (left, sent_before) = (stage::now().millis(), stream.sent());
     // The outage itself: nothing happens that could be waited for.
     thread::sleep(parameters.period);
     let (mut service, began, returned) = (stage.start(), Instant::now(), stage::now().millis());
@@ -54,8 +54,9 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let (took, caught_up, measured) = (began.elapsed(), stage::now().millis(), meter.read());
     Lags::default().watch(&stage, &mut service, steady);
 
-    let to = stage::now().millis();
-    let Concluded { seen, verdict, .. } = conclude(&stage, &mut service, &mut meter, stream, reader, options);
+    let (to, sent) = (stage::now().millis(), stream.sent().since(sent_before));
+    let Concluded { seen, mut verdict } = conclude(&stage, &mut service, &mut meter, stream, reader, options);
+    sent.check(options, &mut verdict);
     let worked_off = backlog + parameters.rate as f64 * took.as_secs_f64();
     let cpu = measured.cpu;
     let mut run = Run::new(measured, verdict);

@@ -15,7 +15,7 @@ use crate::{
     report::Run,
     scrape::Scraped,
     stage::{self, GRACE_MS, LIMIT, Stage},
-    stream::{Sent, Stream},
+    stream::Stream,
     support::{kafka::Broker, tidemark::Running, wait_until},
 };
 
@@ -47,18 +47,19 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let stream = Stream::start(&stage);
     warm_up(&stage, &mut service, options);
 
-    let (mut lags, changes_before) = (Lags::default(), Scraped::of(&service).changes());
+    let (mut lags, changes_before, sent_before) = (Lags::default(), Scraped::of(&service).changes(), stream.sent());
     let (mut meter, from, began) = (Meter::start(&stage, &service), stage::now().millis(), Instant::now());
     lags.watch(&stage, &mut service, parameters.period);
     let (measured, to, took) = (meter.read(), stage::now().millis(), began.elapsed());
-    let changes = Scraped::of(&service).changes() - changes_before;
+    let (changes, sent) = (Scraped::of(&service).changes() - changes_before, stream.sent().since(sent_before));
 
-    let Concluded { sent, seen, mut verdict } = conclude(&stage, &mut service, &mut meter, stream, reader, options);
+    let Concluded { seen, mut verdict } = conclude(&stage, &mut service, &mut meter, stream, reader, options);
     lags.check(parameters.rate, options, &mut verdict);
+    sent.check(options, &mut verdict);
     let events = (parameters.rate as f64 * took.as_secs_f64()) as u64;
     let mut run = Run::new(measured, verdict);
     run.about(events, changes);
-    run.figure("events sent too late, %", sent.missed as f64 * 100.0 / sent.events as f64);
+    run.figure("events sent too late, %", sent.late() * 100.0);
     run.figure("lag at most, events", lags.most());
     run.histogram("rise, from the event's instant", reader::latencies(&seen, Kind::Rise, 0, from..to));
     run.histogram("fall, from when it was due", reader::latencies(&seen, Kind::Fall, GRACE_MS, from..to));
@@ -79,7 +80,6 @@ fn warm_up(stage: &Stage, service: &mut Running, options: &Options) {
 
 /// What a stream of events came to.
 pub struct Concluded {
-    pub sent: Sent,
     pub seen: Vec<Seen>,
     pub verdict: Verdict,
 }
@@ -93,12 +93,11 @@ pub fn conclude(
     reader: Reader,
     options: &Options,
 ) -> Concluded {
-    let sent = stream.finish();
+    stream.finish();
     stage.await_drained(service, meter);
     wait_until("the fall of every account that has risen", LIMIT, || (reader.risen() == 0).then_some(()));
     let until = format_rfc3339(stage::now());
     stage.stop(service);
-    let mut verdict = oracle::judge(stage, options, &["--until", &until]);
-    sent.check(options, &mut verdict);
-    Concluded { sent, seen: reader.finish(), verdict }
+    let verdict = oracle::judge(stage, options, &["--until", &until]);
+    Concluded { seen: reader.finish(), verdict }
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -29,16 +29,23 @@ const NAP: Duration = Duration::from_millis(1);
 
 /// A sender on a thread of its own.
 pub struct Stream {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<Sent>,
+    shared: Arc<Shared>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    events: AtomicU64,
+    missed: AtomicU64,
 }
 
 /// What was sent.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Sent {
-    pub events: u64,
+    events: u64,
     /// Events that were sent too late.
-    pub missed: u64,
+    missed: u64,
 }
 
 impl Stream {
@@ -46,46 +53,64 @@ impl Stream {
     pub fn start(stage: &Stage) -> Self {
         let (sender, traffic, rate) =
             (stage.sender(Pace::Prompt), Traffic::new(&stage.parameters).apart(), stage.parameters.rate);
-        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::default());
         let thread = {
-            let stop = stop.clone();
-            thread::spawn(move || send(&sender, traffic, rate, &stop))
+            let shared = shared.clone();
+            thread::spawn(move || shared.send(&sender, traffic, rate))
         };
-        Self { stop, thread }
+        Self { shared, thread }
+    }
+
+    /// What was sent so far.
+    pub fn sent(&self) -> Sent {
+        Sent { events: self.shared.events.load(Ordering::Relaxed), missed: self.shared.missed.load(Ordering::Relaxed) }
     }
 
     /// Ends it; the broker has everything.
-    pub fn finish(self) -> Sent {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().expect("the sender sends")
+    pub fn finish(self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        self.thread.join().expect("the sender sends");
     }
 }
 
 impl Sent {
+    /// What was sent since then.
+    pub fn since(self, earlier: Self) -> Self {
+        Self { events: self.events - earlier.events, missed: self.missed - earlier.missed }
+    }
+
+    /// The share of the events that were sent too late.
+    pub fn late(self) -> f64 {
+        self.missed as f64 / self.events.max(1) as f64
+    }
+
     /// Says so if the sender did not keep its rate.
     pub fn check(self, options: &Options, verdict: &mut Verdict) {
-        let share = self.missed as f64 / self.events.max(1) as f64;
-        if share > MISSED_MAX {
-            verdict.unsteady(options, format!("{:.2} % of the events were sent too late", share * 100.0));
+        if self.late() > MISSED_MAX {
+            verdict.unsteady(options, format!("{:.2} % of the events were sent too late", self.late() * 100.0));
         }
     }
 }
 
-fn send(sender: &Sender, mut traffic: Traffic, rate: u64, stop: &AtomicBool) -> Sent {
-    let (began, began_us) = (Instant::now(), chrono::Utc::now().timestamp_micros());
-    let mut sent = Sent::default();
-    while !stop.load(Ordering::Relaxed) {
-        let instant = Duration::from_secs_f64(sent.events as f64 / rate as f64);
-        let elapsed = began.elapsed();
-        if elapsed < instant {
-            thread::sleep((instant - elapsed).max(NAP));
-            continue;
+impl Shared {
+    fn send(&self, sender: &Sender, mut traffic: Traffic, rate: u64) {
+        let (began, began_us) = (Instant::now(), chrono::Utc::now().timestamp_micros());
+        for event in 0_u64.. {
+            let instant = Duration::from_secs_f64(event as f64 / rate as f64);
+            let elapsed = loop {
+                if self.stop.load(Ordering::Relaxed) {
+                    return sender.flush();
+                }
+                let elapsed = began.elapsed();
+                if elapsed >= instant {
+                    break elapsed;
+                }
+                thread::sleep((instant - elapsed).max(NAP));
+            };
+            let time = Timestamp::from_millis((began_us + instant.as_micros() as i64).div_euclid(1000));
+            sender.send(&traffic.next(time));
+            self.missed.fetch_add(u64::from(elapsed - instant > LATE), Ordering::Relaxed);
+            self.events.fetch_add(1, Ordering::Relaxed);
         }
-        let time = Timestamp::from_millis((began_us + instant.as_micros() as i64).div_euclid(1000));
-        sender.send(&traffic.next(time));
-        sent.missed += u64::from(elapsed - instant > LATE);
-        sent.events += 1;
     }
-    sender.flush();
-    sent
 }
