@@ -4,7 +4,7 @@ use std::mem;
 
 use zerocopy::IntoBytes;
 
-use super::layout::{Layout, Slot, SlotKind};
+use super::layout::{Layout, Slot};
 use crate::model::{EventId, MAX_ACCOUNT_BYTES, TierId, Timestamp, words};
 
 /// How many recent event ids an account remembers.
@@ -219,12 +219,10 @@ impl Account {
 
     /// One bit for each segment that the account is in.
     pub fn members(&self, layout: &Layout) -> u32 {
-        let (scores, _) = layout.scoring();
-        let before_scores = self.tags(layout).map(Tag::slot).take_while(|slot| *slot < scores);
-        before_scores.fold(0, |bits, slot| match layout.kind(slot) {
-            SlotKind::Member(segment) => bits | 1 << segment.0,
-            _ => bits,
-        })
+        let (first, end) = layout.memberships();
+        let cells = &self.words[self.seek(layout, first)..self.cell_end()];
+        let members = cells.iter().map(|word| Tag(*word).slot()).take_while(|slot| *slot < end);
+        members.fold(0, |bits, slot| bits | 1 << (slot.0 - first.0))
     }
 
     /// Whether the account has a tier or is in a segment.
@@ -265,16 +263,6 @@ impl Account {
     /// The runs of cells, slot by slot.
     pub fn runs<'a>(&'a self, layout: &'a Layout) -> Runs<'a> {
         Runs { cells: &self.words[self.cell_start()..self.cell_end()], layout, end: Slot(u8::MAX) }
-    }
-
-    /// The first words of all cells.
-    pub fn tags<'a>(&'a self, layout: &'a Layout) -> impl Iterator<Item = Tag> + 'a {
-        let mut cells = &self.words[self.cell_start()..self.cell_end()];
-        std::iter::from_fn(move || {
-            let tag = Tag(*cells.first()?);
-            cells = cells.get(layout.width(tag.slot())..).unwrap_or_default();
-            Some(tag)
-        })
     }
 
     /// The runs that may be worth something.

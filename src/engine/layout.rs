@@ -51,7 +51,7 @@ pub struct Layout {
     kinds: Vec<SlotKind>,
     names: Vec<Arc<str>>,
     widths: Vec<u8>,
-    members: u8,
+    memberships: (Slot, Slot),
     gained: Vec<Option<Slot>>,
     scores: Vec<Slot>,
     times: Vec<Option<Slot>>,
@@ -77,7 +77,7 @@ impl Layout {
             kinds: Vec::new(),
             names: Vec::new(),
             widths: Vec::new(),
-            members: 0,
+            memberships: (Slot(0), Slot(0)),
             gained: Vec::new(),
             scores: Vec::new(),
             times: Vec::new(),
@@ -98,10 +98,11 @@ impl Layout {
     }
 
     fn add_standing_slots(&mut self, model: &Model) {
-        self.members = self.kinds.len() as u8;
+        let first = self.next_slot();
         for (id, segment) in model.segments().iter().enumerate() {
             self.add(SlotKind::Member(SegmentId(id as u8)), format!("member:{}", segment.name));
         }
+        self.memberships = (first, self.next_slot());
         for (id, tier) in model.tiers().iter().enumerate() {
             let dwells = !tier.min_dwell.is_zero();
             let kind = SlotKind::Gained(TierId(id as u8));
@@ -163,7 +164,12 @@ impl Layout {
     }
     /// Where the membership of a segment is kept.
     pub fn member(&self, segment: SegmentId) -> Slot {
-        Slot(self.members + segment.0)
+        let (first, _) = self.memberships;
+        Slot(first.0 + segment.0)
+    }
+    /// The first of the slots that keep memberships, one for each segment, and the one after the last.
+    pub fn memberships(&self) -> (Slot, Slot) {
+        self.memberships
     }
     /// Where the gain of a tier is kept, if it has a minimum dwell.
     pub fn gained(&self, tier: TierId) -> Option<Slot> {

@@ -259,8 +259,8 @@ impl Engine {
             let account = self.account_mut(page, at);
             account.settle(due);
             account.set_judged(true);
-            let verdict = self.judge(page, at, due).verdict();
-            let next = self.publish(page, at, due, verdict, None, detected_at, step);
+            let (standing, verdict) = (self.verdict_of(page, at), self.judge(page, at, due).verdict());
+            let next = self.publish(page, at, due, standing, verdict, None, detected_at, step);
             due = next.unwrap_or_else(|| self.next_change(page, at, due));
         }
         let account = self.account_mut(page, at);
@@ -300,7 +300,7 @@ impl Engine {
             }
             _ => judge.verdict(),
         };
-        let next = self.publish(page, at, judged_at, verdict, Some(cause), detected_at, step);
+        let next = self.publish(page, at, judged_at, standing, verdict, Some(cause), detected_at, step);
         // Within a tier an event only moves the next fall later: the armed timer finds out when it
         // fires. All else may move it closer.
         if next.is_some() || effect == Effect::Any || !self.model.is_monotone() {

@@ -16,7 +16,7 @@ use crate::model::{
 };
 
 impl Engine {
-    /// Publishes what differs between the verdict on an account at `time` and its standing. Without a
+    /// Publishes what differs between the verdict on an account at `time` and `standing`, its own. Without a
     /// `cause`, time alone has brought the change. Returns when the account will change next, or
     /// nothing if it did not change now.
     #[expect(clippy::too_many_arguments, reason = "one private place where changes are found")]
@@ -25,6 +25,7 @@ impl Engine {
         page: PageId,
         at: usize,
         time: Timestamp,
+        standing: Verdict,
         verdict: Verdict,
         cause: Option<Cause>,
         detected_at: Timestamp,
@@ -32,10 +33,10 @@ impl Engine {
     ) -> Option<Timestamp> {
         let retired =
             if self.retired.is_empty() { None } else { self.retired.get(self.account(page, at).name()).cloned() };
-        if verdict == self.verdict_of(page, at) && retired.is_none() {
+        if verdict == standing && retired.is_none() {
             return None;
         }
-        Some(self.change(page, at, time, verdict, retired.unwrap_or_default(), cause, detected_at, step))
+        Some(self.change(page, at, time, standing, verdict, retired.unwrap_or_default(), cause, detected_at, step))
     }
 
     /// Moves the account to the verdict and publishes what that changes.
@@ -45,13 +46,13 @@ impl Engine {
         page: PageId,
         at: usize,
         time: Timestamp,
+        standing: Verdict,
         verdict: Verdict,
         retired: Retired,
         cause: Option<Cause>,
         detected_at: Timestamp,
         step: &mut Step,
     ) -> Timestamp {
-        let standing = self.verdict_of(page, at);
         let judge = self.judge(page, at, time);
         let transitions = self.transitions(&judge, standing, verdict, retired, cause);
         let intent = judge.intent();
