@@ -43,34 +43,32 @@ impl Tag {
     }
 }
 
-/// A time in six bytes: the first and the last one that they can say stand for all before and after, which are
-/// [`Timestamp::MIN`] and [`NEVER`].
+/// A time in six bytes: from 1970 to the year 10889, which is all that RFC 3339 can say from there on. What lies before
+/// is [`Timestamp::MIN`], and what lies beyond [`NEVER`].
 #[derive(Clone, Copy, Debug)]
 struct Moment([u8; 6]);
 
 impl Moment {
-    const FIRST: i64 = -(1 << 47);
-    const LAST: i64 = (1 << 47) - 1;
+    /// The last one that is a time.
+    const LAST: i64 = (1 << 48) - 3;
 
     const fn new(time: Timestamp) -> Self {
-        let millis = if time.millis() > Self::LAST {
-            Self::LAST
-        } else if time.millis() < Self::FIRST {
-            Self::FIRST
-        } else {
-            time.millis()
+        // None before 1970 is 0, and the others are counted from 1.
+        let number = match time.millis() {
+            ..0 => 0,
+            millis @ 0..=Self::LAST => millis + 1,
+            _ => Self::LAST + 2,
         };
-        let [a, b, c, d, e, f, _, _] = millis.to_le_bytes();
+        let [a, b, c, d, e, f, _, _] = number.to_le_bytes();
         Self([a, b, c, d, e, f])
     }
 
     const fn time(self) -> Timestamp {
         let [a, b, c, d, e, f] = self.0;
-        // The sign comes from the highest byte.
-        match i64::from_le_bytes([0, 0, a, b, c, d, e, f]) >> 16 {
-            Self::FIRST => Timestamp::MIN,
-            Self::LAST => NEVER,
-            millis => Timestamp::from_millis(millis),
+        match i64::from_le_bytes([a, b, c, d, e, f, 0, 0]) - 1 {
+            ..0 => Timestamp::MIN,
+            millis @ 0..=Self::LAST => Timestamp::from_millis(millis),
+            _ => NEVER,
         }
     }
 }
@@ -466,12 +464,18 @@ mod tests {
 
     #[test]
     fn a_moment_gives_back_the_time_or_that_it_lies_beyond() {
-        let given_back = |millis| Moment::new(Timestamp::from_millis(millis)).time();
-        for millis in [-1, 0, 1, 1_795_000_000_123, Timestamp::LATEST.millis(), Moment::LAST - 1, Moment::FIRST + 1] {
-            assert_eq!(given_back(millis), Timestamp::from_millis(millis));
+        let given_back = |time| Moment::new(time).time();
+        // The end of the year 9999.
+        let sayable = Timestamp::from_millis(253_402_300_799_999);
+        let last = Timestamp::from_millis(Moment::LAST);
+        for time in [Timestamp::EARLIEST, Timestamp::from_millis(1), Timestamp::LATEST, sayable, last] {
+            assert_eq!(given_back(time), time);
         }
-        for (beyond, is) in [(i64::MIN, Timestamp::MIN), (Moment::FIRST, Timestamp::MIN), (i64::MAX, NEVER)] {
-            assert_eq!(given_back(beyond), is);
+        for before in [Timestamp::MIN, Timestamp::from_millis(-1)] {
+            assert_eq!(given_back(before), Timestamp::MIN);
+        }
+        for beyond in [Timestamp::from_millis(Moment::LAST + 1), NEVER] {
+            assert_eq!(given_back(beyond), NEVER);
         }
     }
 

@@ -352,7 +352,10 @@ impl Engine {
         let account = self.pages[usize::from(page.0)].get_mut(at);
         if due < account.armed() {
             account.arm(due);
-            self.timers.push(Reverse((due, accounts::hash_of(account))));
+            // One that is so far away that the account cannot say it never comes.
+            if account.armed() != NEVER {
+                self.timers.push(Reverse((due, accounts::hash_of(account))));
+            }
         }
     }
 

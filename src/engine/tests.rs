@@ -197,3 +197,19 @@ fn stored_accounts_have_names_that_accounts_may_have() {
         assert_eq!(story.engine.load(&image, &remap).is_some(), taken, "{name:?}");
     }
 }
+
+#[test]
+fn timers_that_never_come_do_not_pile_up() {
+    let mut story = Story::new();
+    story.event(0, 1);
+    let hash = account_hash("acme");
+    let (page, at) = (page_of(hash), 0);
+    let timers = story.engine.timers();
+    story.engine.account_mut(page, at).arm(NEVER);
+    for beyond in [1 << 50, 1 << 60, i64::MAX - 1] {
+        story.engine.arm(page, at, Timestamp::from_millis(beyond));
+    }
+    assert_eq!(story.engine.timers(), timers);
+    story.engine.arm(page, at, Timestamp::from_millis(START + DAY));
+    assert_eq!(story.engine.timers(), timers + 1);
+}
