@@ -43,8 +43,8 @@ impl Tag {
     }
 }
 
-/// A time in six bytes: from 1970 to the year 10889, which is all that RFC 3339 can say from there on. What lies before
-/// is [`Timestamp::MIN`], and what lies beyond [`NEVER`].
+/// A time in six bytes: from 1970 to the year 10889, which is further than RFC 3339 can say. What lies before is
+/// [`Timestamp::MIN`], and what lies beyond [`NEVER`].
 #[derive(Clone, Copy, Debug)]
 struct Moment([u8; 6]);
 
@@ -75,7 +75,8 @@ impl Moment {
 
 /// One account. Everything that varies lies in `words`, in one piece of memory: first the name, then
 /// the cells, sorted by slot and within a slot newest first, then the recent event ids, newest first.
-/// There are millions of accounts, so every byte counts; and a cache line holds two of these, and no part of a third.
+/// There are millions of accounts, so every byte counts. A cache line holds two of these and no part of a third, since
+/// the blocks of memory that they come in have sizes that are powers of two, and allocators align such by their size.
 #[derive(Clone, Debug)]
 pub struct Account {
     words: Box<[u64]>,
@@ -171,17 +172,17 @@ impl Account {
     }
 
     /// The account's history is decided up to here.
-    pub fn settle(&mut self, until: Timestamp) {
+    pub fn set_settled(&mut self, until: Timestamp) {
         self.settled = Moment::new(until);
     }
 
-    /// The time of this account's valid entry in the timer queue; never later than its next change.
+    /// The time of this account's valid entry in the timer queue, never later than its next change; or [`NEVER`].
     pub fn armed(&self) -> Timestamp {
         self.armed.time()
     }
 
-    /// The entry in the timer queue that is valid is now the one of this time.
-    pub fn arm(&mut self, time: Timestamp) {
+    /// The entry in the timer queue that is valid is now the one of this time, or with [`NEVER`] none.
+    pub fn set_armed(&mut self, time: Timestamp) {
         self.armed = Moment::new(time);
     }
 

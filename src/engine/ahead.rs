@@ -27,8 +27,8 @@ pub struct Sought<'n> {
 }
 
 impl Engine {
-    /// Reads what applying events to accounts of these names will read, or write where an account is new.
-    /// Changes nothing; no names do no harm.
+    /// Reads what applying events to accounts of these names will read, or write where an account is new, and gives for
+    /// each name, in their order, where its account most likely is. Changes nothing; no names do no harm.
     pub fn look_ahead<'n>(&self, names: impl Iterator<Item = &'n [u8]>) -> Vec<Sought<'n>> {
         let mut all: Vec<Sought<'n>> = names.map(|name| Sought { name, hash: hash_of_name(name), at: None }).collect();
         // The index is read here only so that all of it is on its way: what is found there decides what to do.

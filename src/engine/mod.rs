@@ -234,7 +234,7 @@ impl Engine {
                 self.mark(page, step);
                 self.settle_from(page, at, due, time, detected_at, step);
             } else {
-                self.account_mut(page, at).arm(NEVER);
+                self.account_mut(page, at).set_armed(NEVER);
                 self.arm(page, at, due);
             }
         }
@@ -257,7 +257,7 @@ impl Engine {
     ) {
         while due <= until {
             let account = self.account_mut(page, at);
-            account.settle(due);
+            account.set_settled(due);
             account.set_judged(true);
             let (standing, verdict) = (self.verdict_of(page, at), self.judge(page, at, due).verdict());
             let next = self.publish(page, at, due, standing, verdict, None, detected_at, step);
@@ -266,7 +266,7 @@ impl Engine {
         let account = self.account_mut(page, at);
         if account.armed() <= until {
             // Its moment has passed: the entry in the queue will be found stale.
-            account.arm(NEVER);
+            account.set_armed(NEVER);
         }
         self.arm(page, at, due);
     }
@@ -284,15 +284,15 @@ impl Engine {
         detected_at: Timestamp,
         step: &mut Step,
     ) {
-        let standing = self.verdict_of(page, at);
         let account = self.account_mut(page, at);
-        account.settle(judged_at);
+        account.set_settled(judged_at);
         // It stood where it belonged up to this moment: it was judged before, and what was due is settled.
         let was_judged = account.is_judged();
         account.set_judged(mode == Mode::Live);
         if mode == Mode::Silent {
             return;
         }
+        let standing = self.verdict_of(page, at);
         let judge = self.judge(page, at, judged_at);
         let verdict = match effect {
             Effect::Rise { readers } if was_judged && self.model.is_monotone() => {
@@ -351,8 +351,8 @@ impl Engine {
     fn arm(&mut self, page: PageId, at: usize, due: Timestamp) {
         let account = self.pages[usize::from(page.0)].get_mut(at);
         if due < account.armed() {
-            account.arm(due);
-            // One that is so far away that the account cannot say it never comes.
+            account.set_armed(due);
+            // One that is too far away for the account to hold never comes.
             if account.armed() != NEVER {
                 self.timers.push(Reverse((due, accounts::hash_of(account))));
             }

@@ -31,6 +31,7 @@ impl Engine {
         detected_at: Timestamp,
         step: &mut Step,
     ) -> Option<Timestamp> {
+        debug_assert_eq!(standing, self.verdict_of(page, at));
         let retired =
             if self.retired.is_empty() { None } else { self.retired.get(self.account(page, at).name()).cloned() };
         if verdict == standing && retired.is_none() {

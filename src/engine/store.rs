@@ -83,11 +83,13 @@ impl Remap {
     }
 
     /// Whether an account is what the schema says: cells of known slots in order, each whole, a known
-    /// tier, a name, and no more event ids than accounts keep.
+    /// tier, a name, a time, and no more event ids than accounts keep.
     fn fits(&self, image: &AccountImage<'_>) -> bool {
         let Some(end) = image.words.len().checked_sub(usize::from(image.ids)) else { return false };
         let known_tier = image.tier.is_none_or(|tier| usize::from(tier) < self.tiers.len());
-        if usize::from(image.ids) > IDS_KEPT || !known_tier || !is_name(image.name) {
+        // Nothing is decided beyond the last moment that a record may carry.
+        let has_time = image.settled <= Timestamp::LATEST;
+        if usize::from(image.ids) > IDS_KEPT || !known_tier || !has_time || !is_name(image.name) {
             return false;
         }
         let (mut at, mut last) = (0, Slot(0));
@@ -288,7 +290,7 @@ impl Engine {
         let tier = standing.tier.as_ref().and_then(|name| self.tier_named(name));
         retired.tier = standing.tier.clone().filter(|_| tier.is_none());
         let account = self.pages[usize::from(page.0)].get_mut(at);
-        account.settle(account.settled().max(standing.as_of));
+        account.set_settled(account.settled().max(standing.as_of));
         account.set_tier(tier);
         account.set_judged(false);
         let since = Tag::new(Layout::STANDING, u64::from(standing.since.is_some()), standing.since.unwrap_or_default());

@@ -205,11 +205,22 @@ fn timers_that_never_come_do_not_pile_up() {
     let hash = account_hash("acme");
     let (page, at) = (page_of(hash), 0);
     let timers = story.engine.timers();
-    story.engine.account_mut(page, at).arm(NEVER);
+    story.engine.account_mut(page, at).set_armed(NEVER);
     for beyond in [1 << 50, 1 << 60, i64::MAX - 1] {
         story.engine.arm(page, at, Timestamp::from_millis(beyond));
     }
     assert_eq!(story.engine.timers(), timers);
     story.engine.arm(page, at, Timestamp::from_millis(START + DAY));
     assert_eq!(story.engine.timers(), timers + 1);
+}
+
+#[test]
+fn a_stored_account_is_settled_to_a_time_that_records_may_carry() {
+    let mut story = Story::new();
+    let remap = Remap::new(story.engine.schema(), &story.engine).unwrap();
+    let last = Timestamp::LATEST;
+    for (settled, taken) in [(last, true), (last + Span::seconds(1), false), (NEVER, false)] {
+        let image = AccountImage { name: b"acme", settled, tier: None, ids: 0, words: &[] };
+        assert_eq!(story.engine.load(&image, &remap).is_some(), taken, "{settled:?}");
+    }
 }
