@@ -54,7 +54,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let (took, caught_up, measured) = (began.elapsed(), stage::now().millis(), meter.read());
     Lags::default().watch(&stage, &mut service, steady);
 
-    let (to, sent) = (stage::now().millis(), stream.sent().since(sent_before));
+    let (to, sent) = (stage::now().millis(), stream.sent().since(sent_before, parameters.rate));
     let Concluded { seen, mut verdict } = conclude(&stage, &mut service, &mut meter, stream, reader, options);
     sent.check(options, &mut verdict);
     let worked_off = backlog + parameters.rate as f64 * took.as_secs_f64();

@@ -51,7 +51,8 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let (mut meter, from, began) = (Meter::start(&stage, &service), stage::now().millis(), Instant::now());
     lags.watch(&stage, &mut service, parameters.period);
     let (measured, to, took) = (meter.read(), stage::now().millis(), began.elapsed());
-    let (changes, sent) = (Scraped::of(&service).changes() - changes_before, stream.sent().since(sent_before));
+    let sent = stream.sent().since(sent_before, parameters.rate);
+    let changes = Scraped::of(&service).changes() - changes_before;
 
     let Concluded { seen, mut verdict } = conclude(&stage, &mut service, &mut meter, stream, reader, options);
     lags.check(parameters.rate, options, &mut verdict);

@@ -8,7 +8,8 @@ use tidemark::{model::Span, wire::time::parse_span};
 
 /// Measures the real service beside a real Kafka, both on this machine.
 ///
-/// A run whose output differs from what `tidemark audit` recomputes from the log is void.
+/// A run whose output differs from what `tidemark audit` recomputes from the log is void; one of `replay` if it differs
+/// from what `--sort` brings.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "cargo bench --bench system --")]
 pub struct Options {
@@ -51,7 +52,7 @@ pub struct Options {
     /// Small numbers, to see that everything works; what is measured means nothing
     #[arg(long)]
     pub quick: bool,
-    /// Leave out the comparison with what the log implies
+    /// Leave out the comparison with what should come out
     #[arg(long)]
     pub no_oracle: bool,
     /// Where to keep the configuration and the log of every process

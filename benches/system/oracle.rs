@@ -1,4 +1,5 @@
-//! Whether what was published is what the log implies: `tidemark audit` says so.
+//! Whether what was published is what the log implies: `tidemark audit` says so. A scenario without a log compares
+//! otherwise.
 
 use serde::Serialize;
 
@@ -7,7 +8,7 @@ use crate::{options::Options, stage::Stage};
 /// What became of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Verdict {
-    /// Whether the output was compared with what the log implies.
+    /// Whether the output was compared with what it should be.
     checked: bool,
     /// Why the figures must not be quoted.
     void: Vec<String>,

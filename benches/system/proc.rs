@@ -11,6 +11,12 @@ pub fn cpu_seconds(process: u32) -> f64 {
     (user + kernel) / TICKS_PER_SECOND
 }
 
+/// CPU time of the calling thread since it began, in seconds.
+pub fn cpu_seconds_of_thread() -> f64 {
+    let [user, kernel, ..] = ticks(Path::new("/proc/thread-self"));
+    (user + kernel) / TICKS_PER_SECOND
+}
+
 /// CPU time of the children of this process that have ended, in seconds.
 pub fn cpu_seconds_of_children() -> f64 {
     let [.., user, kernel] = ticks(Path::new("/proc/self"));

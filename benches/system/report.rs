@@ -21,7 +21,7 @@ use crate::{
 pub struct Run {
     /// What the scenario is about.
     figures: Vec<Figure>,
-    /// What is measured of every scenario.
+    /// What is measured of every service.
     common: Vec<Figure>,
     /// CPU seconds of the service by thread.
     threads: BTreeMap<String, f64>,
@@ -39,7 +39,7 @@ type Figure = (&'static str, f64);
 const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999), ("max", 1.0)];
 
 impl Run {
-    /// A run with the figures that every scenario has.
+    /// A run with the figures that every scenario with a service has.
     pub fn new(measured: Measured, verdict: Verdict) -> Self {
         let Measured { wall, cpu, kernel, threads, broker, harness, stolen, memory, written } = measured;
         let common = vec![
@@ -50,7 +50,7 @@ impl Run {
             ("CPU of this benchmark, s", harness),
             ("time stolen by the host, %", stolen * 100.0),
         ];
-        let mut run = Self { common, threads, written, ..Self::of_command(verdict) };
+        let mut run = Self { common, threads, written, ..Self::bare(verdict) };
         if let Some(memory) = memory {
             run.common.push(("resident at the end, MB", memory.resident as f64 / 1e6));
             run.common.push(("resident at most, MB", memory.peak as f64 / 1e6));
@@ -61,8 +61,8 @@ impl Run {
         run
     }
 
-    /// A run of a command that is no service.
-    pub fn of_command(verdict: Verdict) -> Self {
+    /// A run without figures.
+    pub fn bare(verdict: Verdict) -> Self {
         let (threads, written) = (BTreeMap::new(), BTreeMap::new());
         Self { figures: Vec::new(), common: Vec::new(), threads, written, histograms: Vec::new(), verdict }
     }

@@ -1,10 +1,14 @@
 //! Events on their way into Kafka: compressed, in large batches, without copies of our own.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use rdkafka::{
+    ClientContext,
     error::KafkaError,
-    producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
     types::RDKafkaErrorCode,
 };
 
@@ -26,8 +30,21 @@ pub enum Pace {
 
 /// A producer for the events topic.
 pub struct Sender {
-    producer: ThreadedProducer<DefaultProducerContext>,
+    producer: ThreadedProducer<Losses>,
     topic: String,
+}
+
+/// Counts events that have not arrived.
+#[derive(Default)]
+struct Losses(AtomicU64);
+
+impl ClientContext for Losses {}
+
+impl ProducerContext for Losses {
+    type DeliveryOpaque = ();
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.0.fetch_add(u64::from(result.is_err()), Ordering::Relaxed);
+    }
 }
 
 impl Sender {
@@ -44,13 +61,14 @@ impl Sender {
             // Keeps the order of record times within a partition when a request is repeated.
             .set("enable.idempotence", "true")
             .set("linger.ms", linger)
-            // Nobody asks of each event whether it has arrived; flushing waits for all.
+            // Only what has not arrived is told of.
             .set("delivery.report.only.error", "true")
             .set("batch.size", batch)
             .set("batch.num.messages", "100000")
             .set("queue.buffering.max.messages", "1000000")
             .set("queue.buffering.max.kbytes", "1048576");
-        Self { producer: config.create().expect("a producer"), topic: topic.to_owned() }
+        let producer = config.create_with_context(Losses::default()).expect("a producer");
+        Self { producer, topic: topic.to_owned() }
     }
 
     /// Sends one event, when there is room for it.
@@ -74,5 +92,6 @@ impl Sender {
     /// Returns when the broker has everything.
     pub fn flush(&self) {
         self.producer.flush(LIMIT).expect("the broker takes the events");
+        assert_eq!(self.producer.context().0.load(Ordering::Relaxed), 0, "events that have not arrived");
     }
 }

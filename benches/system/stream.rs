@@ -40,9 +40,10 @@ struct Shared {
     missed: AtomicU64,
 }
 
-/// What was sent.
+/// What was sent, or should have been.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
+    at: Instant,
     events: u64,
     /// Events that were sent too late.
     missed: u64,
@@ -63,7 +64,11 @@ impl Stream {
 
     /// What was sent so far.
     pub fn sent(&self) -> Sent {
-        Sent { events: self.shared.events.load(Ordering::Relaxed), missed: self.shared.missed.load(Ordering::Relaxed) }
+        Sent {
+            at: Instant::now(),
+            events: self.shared.events.load(Ordering::Relaxed),
+            missed: self.shared.missed.load(Ordering::Relaxed),
+        }
     }
 
     /// Ends it; the broker has everything.
@@ -74,9 +79,13 @@ impl Stream {
 }
 
 impl Sent {
-    /// What was sent since then.
-    pub fn since(self, earlier: Self) -> Self {
-        Self { events: self.events - earlier.events, missed: self.missed - earlier.missed }
+    /// What was sent since then, or should have been at this rate: what is still to be sent although its instant is
+    /// long ago is late as well.
+    pub fn since(self, earlier: Self, rate: u64) -> Self {
+        let due = (self.at - earlier.at).saturating_sub(LATE).as_secs_f64() * rate as f64;
+        let sent = self.events - earlier.events;
+        let overdue = (due as u64).saturating_sub(sent);
+        Self { events: sent + overdue, missed: self.missed - earlier.missed + overdue, ..self }
     }
 
     /// The share of the events that were sent too late.
