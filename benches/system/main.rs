@@ -41,6 +41,7 @@ use support::kafka::Broker;
 
 /// The service's. With the one of the C library a sixth of the events at 400,000/s were sent more than 25 ms late: the
 /// client library gives memory back on threads of its own, and the sender's allocations waited for it.
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
