@@ -4,7 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
-use tidemark::{model::Span, wire::time::parse_span};
+use tidemark::{
+    model::{Span, Timestamp},
+    wire::time::parse_span,
+};
 
 /// Measures the real service beside a real Kafka, both on this machine.
 ///
@@ -125,6 +128,18 @@ fn duration_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> 
 }
 
 impl Parameters {
+    /// When each of the events happens that lie ready before a run: evenly over their span up to `end`, or one a
+    /// millisecond.
+    pub fn times(&self, end: Timestamp) -> impl Fn(u64) -> Timestamp + use<> {
+        let events = self.events;
+        let span = self.span.map_or(events as i64, Span::millis);
+        let start = end.millis() - span;
+        move |event| {
+            let after = (i128::from(span) * i128::from(event) / i128::from(events)) as i64;
+            Timestamp::from_millis(start + after)
+        }
+    }
+
     /// What most scenarios begin with: in about three minutes on two cores.
     pub const USUAL: Self = Self {
         events: 4_000_000,

@@ -7,14 +7,12 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// CPU time of a process since it began, in seconds, its threads that have ended included.
 pub fn cpu_seconds(process: u32) -> f64 {
-    let [user, kernel, ..] = ticks(&Path::new("/proc").join(process.to_string()));
-    (user + kernel) / TICKS_PER_SECOND
+    own_seconds(&Path::new("/proc").join(process.to_string()))
 }
 
 /// CPU time of the calling thread since it began, in seconds.
 pub fn cpu_seconds_of_thread() -> f64 {
-    let [user, kernel, ..] = ticks(Path::new("/proc/thread-self"));
-    (user + kernel) / TICKS_PER_SECOND
+    own_seconds(Path::new("/proc/thread-self"))
 }
 
 /// CPU time of the children of this process that have ended, in seconds.
@@ -35,11 +33,16 @@ pub fn cpu_by_thread(process: u32) -> BTreeMap<String, f64> {
     for thread in fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten() {
         // One that ends in between has no name any more.
         if let Ok(name) = fs::read_to_string(thread.path().join("comm")) {
-            let [user, kernel, ..] = ticks(&thread.path());
-            *seconds.entry(name.trim_end().to_owned()).or_default() += (user + kernel) / TICKS_PER_SECOND;
+            *seconds.entry(name.trim_end().to_owned()).or_default() += own_seconds(&thread.path());
         }
     }
     seconds
+}
+
+/// User and system time, without those of children, in seconds.
+fn own_seconds(directory: &Path) -> f64 {
+    let [user, kernel, ..] = ticks(directory);
+    (user + kernel) / TICKS_PER_SECOND
 }
 
 /// User and system time, and those of children that have ended, in ticks; 0 of what is gone.

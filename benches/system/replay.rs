@@ -10,7 +10,7 @@ use std::{
 
 use tidemark::{
     log::file::Lines,
-    model::{Span, Timestamp},
+    model::Span,
     wire::{
         event::{Decoder, PersonKey, RawRecord},
         fields::MAX_VALUE_BYTES,
@@ -67,11 +67,9 @@ pub fn run(_: &'static Broker, _: &str, parameters: Parameters, options: &Option
 fn write(path: &Path, parameters: Parameters) {
     let mut file = BufWriter::new(File::create(path).expect("a new file"));
     let mut traffic = Traffic::new(&parameters);
-    let span = parameters.span.map_or(parameters.events as i64, Span::millis);
-    let start = stage::now().millis() - span;
+    let time = parameters.times(stage::now());
     for event in 0..parameters.events {
-        let after = (i128::from(span) * i128::from(event) / i128::from(parameters.events)) as i64;
-        let written = traffic.next(Timestamp::from_millis(start + after));
+        let written = traffic.next(time(event));
         file.write_all(written.value).and_then(|()| file.write_all(b"\n")).expect("room for the events");
     }
     let file = file.into_inner().expect("room for the events");

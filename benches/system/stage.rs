@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidemark::model::{Span, Timestamp};
+use tidemark::model::Timestamp;
 
 use crate::{
     meter::Meter,
@@ -93,10 +93,7 @@ impl Stage {
     pub fn preload(&self) -> Traffic {
         let (began, events) = (Instant::now(), self.parameters.events);
         let mut traffic = Traffic::new(&self.parameters);
-        let span = self.parameters.span.map_or(events as i64, Span::millis);
-        let start = now().millis() - span;
-        let time = |event| start + (i128::from(span) * i128::from(event) / i128::from(events)) as i64;
-        let bytes = self.send(&mut traffic, events, |event| Timestamp::from_millis(time(event)));
+        let bytes = self.send(&mut traffic, events, self.parameters.times(now()));
         eprintln!("{events} events of {} bytes on average sent in {:.1?}", bytes / events, began.elapsed());
         traffic
     }
