@@ -42,8 +42,7 @@ impl Packed {
         tenure
     }
 
-    /// [`Self::account`] byte by byte: each change compares some forty, and to see that they are text takes longer
-    /// than to compare them.
+    /// [`Self::account`] byte by byte: each change compares dozens of them, which need not be seen to be text for that.
     fn account_bytes(&self) -> &[u8] {
         let (account, _) = postcard::take_from_bytes(&self.0.slice).expect("packed above");
         account
