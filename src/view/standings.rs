@@ -71,11 +71,10 @@ impl View {
         for standing in standings {
             let packed = Packed::new(tenure, &standing);
             match self.replace(packed.clone()) {
-                Replaced::Nothing => {}
-                Replaced::Old(old) => index.remove(&old),
-                Replaced::Refused => continue,
+                Replaced::Nothing => index.insert(packed),
+                Replaced::Old(old) => index.replace(&old, packed),
+                Replaced::Refused => {}
             }
-            index.insert(packed, standing);
         }
     }
 
@@ -151,20 +150,40 @@ enum Replaced {
 }
 
 impl Index {
-    fn insert(&mut self, packed: Packed, standing: Standing) {
-        self.by_tier.entry(standing.tier).or_default().insert(packed);
-        self.suppressed += usize::from(standing.suppressed_by.is_some());
+    fn insert(&mut self, packed: Packed) {
+        let place = packed.place();
+        self.suppressed += usize::from(place.is_suppressed);
+        match self.accounts(place.tier) {
+            Some(accounts) => accounts.insert(packed),
+            None => self.by_tier.entry(place.tier.map(Arc::from)).or_default().insert(packed),
+        };
     }
 
     fn remove(&mut self, packed: &Packed) {
-        let standing = packed.unpack();
-        if let Some(accounts) = self.by_tier.get_mut(&standing.tier) {
+        let place = packed.place();
+        self.suppressed -= usize::from(place.is_suppressed);
+        if let Some(accounts) = self.accounts(place.tier) {
             accounts.remove(packed);
             if accounts.is_empty() {
-                self.by_tier.remove(&standing.tier);
+                self.by_tier.retain(|_, accounts| !accounts.is_empty());
             }
         }
-        self.suppressed -= usize::from(standing.suppressed_by.is_some());
+    }
+
+    /// An account that stays where it is is searched for once.
+    fn replace(&mut self, old: &Packed, new: Packed) {
+        match self.accounts(new.place().tier).filter(|_| old.place() == new.place()) {
+            Some(accounts) => drop(accounts.replace(new)),
+            None => {
+                self.remove(old);
+                self.insert(new);
+            }
+        }
+    }
+
+    /// The accounts of a tier, if there are any. There are few tiers.
+    fn accounts(&mut self, tier: Option<&str>) -> Option<&mut BTreeSet<Packed>> {
+        self.by_tier.iter_mut().find(|(name, _)| name.as_deref() == tier).map(|(_, accounts)| accounts)
     }
 
     fn page(&self, tier: Option<&str>, limit: usize, after: Option<&str>) -> Vec<Packed> {
@@ -245,6 +264,19 @@ mod tests {
         assert_eq!(view.by_tier(Some("hot"), 4, None).next, None, "a full page may be the last");
         assert_eq!(view.by_tier(Some("cold"), 3, None), Page::default());
         assert_eq!(view.by_tier(None, 3, None), Page::default());
+    }
+
+    #[test]
+    fn what_is_listed_is_what_was_published_last() {
+        let view = View::new();
+        let tenure = view.begin();
+        let listed = |tier| view.by_tier(Some(tier), 9, None).standings;
+        for (sequence, tier) in [(1, "hot"), (2, "hot"), (3, "warm"), (4, "warm")] {
+            let published = standing("a", Some(tier), sequence);
+            view.publish(tenure, [published.clone()]);
+            assert_eq!(listed(tier), [published], "{sequence}");
+        }
+        assert_eq!(listed("hot"), [], "it has left");
     }
 
     #[test]
