@@ -161,6 +161,11 @@ impl Account {
         lines.fold(0, |sum: u64, word| sum.wrapping_add(*word))
     }
 
+    /// Reads the beginning of the name.
+    pub fn peek_name(&self) -> u64 {
+        self.words.first().copied().unwrap_or_default()
+    }
+
     /// Reads of the record itself, not of what it refers to.
     pub fn peek_record(&self) -> u64 {
         u64::from(self.spare)

@@ -1,6 +1,6 @@
 //! The accounts of one partition, in pages.
 
-use std::iter;
+use std::{hint::black_box, iter};
 
 use hashbrown::{HashTable, hash_table::Entry};
 use xxhash_rust::xxh3::xxh3_64;
@@ -113,9 +113,10 @@ impl Page {
         }
     }
 
-    /// Account by account as they lie, so that the processor waits for the names of many at once.
+    /// Reads the names of all first, which no cache holds, so that the processor waits for many of them at once.
     #[cold]
     fn grow(&mut self, count: usize) {
+        black_box(self.accounts().fold(0, |sum: u64, account| sum.wrapping_add(account.peek_name())));
         let hashes: Vec<u64> = self.accounts().map(|account| spread(hash_of(account))).collect();
         self.index.reserve(count, |&at| hashes[at as usize]);
     }
