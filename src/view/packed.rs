@@ -42,29 +42,12 @@ impl Packed {
         tenure
     }
 
-    /// Where it is listed.
-    pub fn place(&self) -> Place<'_> {
-        let ((_, _, _, tier, suppressed_by), _): (Head<'_>, _) =
-            postcard::take_from_bytes(&self.0.slice).expect("packed above");
-        Place { tier, is_suppressed: suppressed_by.is_some() }
-    }
-
     /// [`Self::account`] byte by byte: each change compares dozens of them, which need not be seen to be text for that.
     fn account_bytes(&self) -> &[u8] {
         let (account, _) = postcard::take_from_bytes(&self.0.slice).expect("packed above");
         account
     }
 }
-
-/// What lists and counts of standings go by.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Place<'a> {
-    pub tier: Option<&'a str>,
-    pub is_suppressed: bool,
-}
-
-/// Where [`Fields`] begin.
-type Head<'a> = (&'a [u8], Tenure, i64, Option<&'a str>, Option<&'a [u8]>);
 
 /// What is packed, in this order. Other times, and the sequence, which is a time as a rule, are told by
 /// how far they are from `as_of`: small numbers take few bytes.
@@ -74,10 +57,10 @@ struct Fields<'a> {
     tenure: Tenure,
     as_of: i64,
     tier: Option<&'a str>,
-    suppressed_by: Option<&'a str>,
     since: Option<i64>,
     #[serde(borrow)]
     segments: Vec<(&'a str, i64)>,
+    suppressed_by: Option<&'a str>,
     intent: f64,
     fit: Option<(f64, f64, Option<char>)>,
     next_change_at: Option<i64>,
@@ -94,9 +77,9 @@ impl<'a> Fields<'a> {
             tenure,
             as_of,
             tier: standing.tier.as_deref(),
-            suppressed_by: standing.suppressed_by.as_deref(),
             since: standing.since.map(from),
             segments: standing.segments.iter().map(|segment| (&*segment.name, from(segment.since))).collect(),
+            suppressed_by: standing.suppressed_by.as_deref(),
             intent: standing.intent,
             fit: standing.fit.map(|fit| (fit.points, fit.coverage, fit.grade)),
             next_change_at: standing.next_change_at.map(from),

@@ -71,10 +71,11 @@ impl View {
         for standing in standings {
             let packed = Packed::new(tenure, &standing);
             match self.replace(packed.clone()) {
-                Replaced::Nothing => index.insert(packed),
-                Replaced::Old(old) => index.replace(&old, packed),
-                Replaced::Refused => {}
+                Replaced::Nothing => {}
+                Replaced::Old(old) => index.remove(&old),
+                Replaced::Refused => continue,
             }
+            index.insert(packed, standing);
         }
     }
 
@@ -150,40 +151,20 @@ enum Replaced {
 }
 
 impl Index {
-    fn insert(&mut self, packed: Packed) {
-        let place = packed.place();
-        self.suppressed += usize::from(place.is_suppressed);
-        match self.accounts(place.tier) {
-            Some(accounts) => accounts.insert(packed),
-            None => self.by_tier.entry(place.tier.map(Arc::from)).or_default().insert(packed),
-        };
+    fn insert(&mut self, packed: Packed, standing: Standing) {
+        self.by_tier.entry(standing.tier).or_default().insert(packed);
+        self.suppressed += usize::from(standing.suppressed_by.is_some());
     }
 
     fn remove(&mut self, packed: &Packed) {
-        let place = packed.place();
-        self.suppressed -= usize::from(place.is_suppressed);
-        if let Some(accounts) = self.accounts(place.tier) {
+        let standing = packed.unpack();
+        if let Some(accounts) = self.by_tier.get_mut(&standing.tier) {
             accounts.remove(packed);
             if accounts.is_empty() {
-                self.by_tier.retain(|_, accounts| !accounts.is_empty());
+                self.by_tier.remove(&standing.tier);
             }
         }
-    }
-
-    /// An account that stays where it is is searched for once.
-    fn replace(&mut self, old: &Packed, new: Packed) {
-        match self.accounts(new.place().tier).filter(|_| old.place() == new.place()) {
-            Some(accounts) => drop(accounts.replace(new)),
-            None => {
-                self.remove(old);
-                self.insert(new);
-            }
-        }
-    }
-
-    /// The accounts of a tier, if there are any. There are few tiers.
-    fn accounts(&mut self, tier: Option<&str>) -> Option<&mut BTreeSet<Packed>> {
-        self.by_tier.iter_mut().find(|(name, _)| name.as_deref() == tier).map(|(_, accounts)| accounts)
+        self.suppressed -= usize::from(standing.suppressed_by.is_some());
     }
 
     fn page(&self, tier: Option<&str>, limit: usize, after: Option<&str>) -> Vec<Packed> {
