@@ -1,11 +1,12 @@
 //! The state of one account: a compact, sorted run of cells.
 
-use std::mem;
-
 use zerocopy::IntoBytes;
 
-use super::layout::{Layout, Slot};
-use crate::model::{EventId, MAX_ACCOUNT_BYTES, TierId, Timestamp, words};
+use super::{
+    block::{Block, NOTE_BITS},
+    layout::{Layout, Slot},
+};
+use crate::model::{EventId, MAX_ACCOUNT_BYTES, Model, TierId, Timestamp, words};
 
 /// How many recent event ids an account remembers.
 pub const IDS_KEPT: usize = 16;
@@ -43,82 +44,86 @@ impl Tag {
     }
 }
 
-/// A time in six bytes: from 1970 to the year 10889, which is further than RFC 3339 can say. What lies before is
-/// [`Timestamp::MIN`], and what lies beyond [`NEVER`].
-#[derive(Clone, Copy, Debug)]
-struct Moment([u8; 6]);
+/// A field of an account's head: some bits of one of the two notes of its [`Block`].
+struct Field<const NOTE: usize> {
+    shift: u32,
+    bits: u32,
+}
 
-impl Moment {
-    /// The last one that is a time.
-    const LAST: i64 = (1 << 48) - 3;
-
-    const fn new(time: Timestamp) -> Self {
-        // None before 1970 is 0, and the others are counted from 1.
-        let number = match time.millis() {
-            ..0 => 0,
-            millis @ 0..=Self::LAST => millis + 1,
-            _ => Self::LAST + 2,
-        };
-        let [a, b, c, d, e, f, _, _] = number.to_le_bytes();
-        Self([a, b, c, d, e, f])
+impl<const NOTE: usize> Field<NOTE> {
+    /// The field behind another one, or the first.
+    const fn after(before: Option<&Self>, bits: u32) -> Self {
+        let shift = if let Some(before) = before { before.shift + before.bits } else { 0 };
+        assert!(shift + bits <= NOTE_BITS[NOTE]);
+        Self { shift, bits }
     }
 
-    const fn time(self) -> Timestamp {
-        let [a, b, c, d, e, f] = self.0;
-        match i64::from_le_bytes([a, b, c, d, e, f, 0, 0]) - 1 {
-            ..0 => Timestamp::MIN,
-            millis @ 0..=Self::LAST => Timestamp::from_millis(millis),
-            _ => NEVER,
+    const fn mask(&self) -> u64 {
+        (1 << self.bits) - 1
+    }
+
+    fn get(&self, block: &Block) -> u64 {
+        block.note::<NOTE>() >> self.shift & self.mask()
+    }
+
+    fn set(&self, block: &mut Block, value: u64) {
+        debug_assert!(value <= self.mask());
+        let others = block.note::<NOTE>() & !(self.mask() << self.shift);
+        block.set_note::<NOTE>(others | value << self.shift);
+    }
+
+    /// A time, from 1970 on. What lies before is [`Timestamp::MIN`], and what lies beyond the field [`NEVER`].
+    fn time(&self, block: &Block) -> Timestamp {
+        // None before 1970 is 0, and the others are counted from 1.
+        match self.get(block) {
+            0 => Timestamp::MIN,
+            beyond if beyond == self.mask() => NEVER,
+            number => Timestamp::from_millis(number as i64 - 1),
         }
     }
+
+    fn set_time(&self, block: &mut Block, time: Timestamp) {
+        let number = match time.millis() {
+            ..0 => 0,
+            millis => (millis as u64 + 1).min(self.mask()),
+        };
+        self.set(block, number);
+    }
 }
 
-/// One account. Everything that varies lies in `words`, in one piece of memory: first the name, then
-/// the cells, sorted by slot and within a slot newest first, then the recent event ids, newest first.
-/// There are millions of accounts, so every byte counts. A cache line holds two of these and no part of a third, since
-/// the blocks of memory that they come in have sizes that are powers of two, and allocators align such by their size.
-#[derive(Clone, Debug)]
-pub struct Account {
-    words: Box<[u64]>,
-    settled: Moment,
-    armed: Moment,
-    tier: u8,
-    /// The number of event ids, and above it [`JUDGED`].
-    ids: u8,
-    /// Which byte is the last one of the name: names have 1 to [`MAX_ACCOUNT_BYTES`] bytes.
-    name_last: u8,
-    /// How many words, at the end, are free.
-    spare: u8,
-}
+/// Up to the year 3084: nothing is decided beyond the last moment that a record may carry.
+const SETTLED: Field<0> = Field::after(None, 45);
+const JUDGED: Field<0> = Field::after(Some(&SETTLED), 1);
+/// Which byte is the last one of the name: names have 1 to [`MAX_ACCOUNT_BYTES`] bytes.
+const NAME_LAST: Field<0> = Field::after(Some(&JUDGED), 8);
+/// Up to the year 10889, which is further than RFC 3339 can say.
+const ARMED: Field<1> = Field::after(None, 48);
+/// All bits are set where there is none.
+const TIER: Field<1> = Field::after(Some(&ARMED), 5);
+/// The number of event ids.
+const IDS: Field<1> = Field::after(Some(&TIER), 5);
 
-const _: () = assert!(size_of::<Account>() == 32 && MAX_ACCOUNT_BYTES <= 256);
+const _: () = assert!(Model::MAX_TIERS as u64 <= TIER.mask() && IDS_KEPT as u64 <= IDS.mask());
+const _: () = assert!(MAX_ACCOUNT_BYTES as u64 <= NAME_LAST.mask() + 1);
 const _: () = assert!(cfg!(target_endian = "little"), "accounts are stored as they lie in memory");
 
-/// Words in a cache line.
-const LINE_WORDS: usize = 8;
+/// One account: one piece of memory, of which the head has what every account has. Its words are first the name, then
+/// the cells, sorted by slot and within a slot newest first, then the recent event ids, newest first.
+/// There are millions of accounts, so every byte counts.
+pub struct Account(Block);
 
-/// Words that nearly every account needs at once: a sum, a person, an event id.
-const WORDS_AT_FIRST: usize = 5;
+/// Words that most accounts need soon: a sum, a person, and five event ids. To move an account costs a third of what an
+/// event does, and leaves a hole; but there are many that only ever have one event or two.
+const WORDS_AT_FIRST: usize = 9;
 
 /// Words that a small account has room for at least after it had to move: its next event mostly brings an id and a
 /// person, and blocks of larger ones differ by more anyway.
 const WORDS_IN_RESERVE: usize = 2;
-/// The largest block whose account is small, in words.
+/// The most words of a small account.
 const SMALL: usize = 12;
-
-/// The length of a block for so many words: the smallest of the sizes that allocators have, since what
-/// they would round it up by is lost. These are steps of 2 words up to 16, then four steps from one power
-/// of two to the next (mimalloc and jemalloc alike).
-fn room_for(words: usize) -> usize {
-    let step = (1 << words.saturating_sub(1).max(8).ilog2()) / 4;
-    // A step is a power of two, so this is the next multiple; and not more is spare than can be said.
-    ((words + step - 1) & !(step - 1)).min(words + usize::from(u8::MAX))
-}
 
 /// No timer is armed.
 pub const NEVER: Timestamp = Timestamp::from_millis(i64::MAX);
-const NO_TIER: u8 = u8::MAX;
-const JUDGED: u8 = 0x80;
 
 impl Account {
     /// An account that nothing has touched.
@@ -129,8 +134,10 @@ impl Account {
 
     /// An account as it was stored: `words` are its cells and then `ids` event ids, at most [`IDS_KEPT`].
     pub fn from_parts(name: &[u8], settled: Timestamp, tier: Option<TierId>, words: &[[u8; 8]], ids: u8) -> Self {
-        let mut account = Self { settled: Moment::new(settled), ids, ..Self::with_room(name, words, 0) };
+        let mut account = Self::with_room(name, words, 0);
+        account.set_settled(settled);
         account.set_tier(tier);
+        IDS.set(&mut account.0, u64::from(ids));
         account
     }
 
@@ -138,57 +145,57 @@ impl Account {
     #[inline(always)]
     fn with_room(name: &[u8], cells: &[[u8; 8]], more: usize) -> Self {
         debug_assert!((1..=MAX_ACCOUNT_BYTES).contains(&name.len()));
-        let used = name.len().div_ceil(8) + cells.len();
-        let room = room_for(used + more);
-        let mut words = Vec::with_capacity(room);
-        words.extend(name.chunks(8).map(words::head));
-        words.extend(cells.iter().map(|cell| u64::from_le_bytes(*cell)));
-        words.resize(room, 0);
-        Self {
-            words: words.into_boxed_slice(),
-            settled: Moment::new(Timestamp::MIN),
-            armed: Moment::new(NEVER),
-            spare: (room - used) as u8,
-            tier: NO_TIER,
-            ids: 0,
-            name_last: (name.len() - 1) as u8,
+        let name_words = name.len().div_ceil(8);
+        let mut account = Self(Block::new(name_words + cells.len(), more));
+        NAME_LAST.set(&mut account.0, name.len() as u64 - 1);
+        account.set_armed(NEVER);
+        account.set_tier(None);
+        let words = account.0.words_mut();
+        for (word, part) in words.iter_mut().zip(name.chunks(8)) {
+            *word = words::head(part);
         }
+        words[name_words..].as_mut_bytes().copy_from_slice(cells.as_flattened());
+        account
     }
 
-    /// Reads a word of each cache line of the block of memory, or nearly.
-    pub fn peek(&self) -> u64 {
-        let lines = self.words.iter().step_by(LINE_WORDS).chain(self.words.last());
-        lines.fold(0, |sum: u64, word| sum.wrapping_add(*word))
+    /// Reads where the account is, and nothing of it.
+    pub fn peek_place(&self) -> usize {
+        self.0.peek_place()
     }
 
-    /// Reads the beginning of the name.
+    /// Reads the beginning, which says how long the account is.
+    pub fn peek_head(&self) -> u64 {
+        self.0.peek_head()
+    }
+
+    /// Reads the beginning, and the end of the name.
     pub fn peek_name(&self) -> u64 {
-        self.words.first().copied().unwrap_or_default()
+        self.name_bytes().last().copied().map_or(0, u64::from)
     }
 
-    /// Reads of the record itself, not of what it refers to.
-    pub fn peek_record(&self) -> u64 {
-        u64::from(self.spare)
+    /// Reads all of it, or nearly: a word of each cache line.
+    pub fn peek(&self) -> u64 {
+        self.0.peek()
     }
 
     /// Up to when the account's history is decided.
     pub fn settled(&self) -> Timestamp {
-        self.settled.time()
+        SETTLED.time(&self.0)
     }
 
     /// The account's history is decided up to here.
     pub fn set_settled(&mut self, until: Timestamp) {
-        self.settled = Moment::new(until);
+        SETTLED.set_time(&mut self.0, until);
     }
 
     /// The time of this account's valid entry in the timer queue, never later than its next change; or [`NEVER`].
     pub fn armed(&self) -> Timestamp {
-        self.armed.time()
+        ARMED.time(&self.0)
     }
 
     /// The entry in the timer queue that is valid is now the one of this time, or with [`NEVER`] none.
     pub fn set_armed(&mut self, time: Timestamp) {
-        self.armed = Moment::new(time);
+        ARMED.set_time(&mut self.0, time);
     }
 
     /// The account's name.
@@ -199,99 +206,101 @@ impl Account {
 
     /// The account's name, byte by byte.
     pub fn name_bytes(&self) -> &[u8] {
-        &self.words.as_bytes()[..usize::from(self.name_last) + 1]
+        &self.0.words().as_bytes()[..=self.name_last()]
+    }
+
+    fn name_last(&self) -> usize {
+        NAME_LAST.get(&self.0) as usize
     }
 
     fn cell_start(&self) -> usize {
-        usize::from(self.name_last) / 8 + 1
-    }
-
-    /// Where the words end that are in use.
-    fn end(&self) -> usize {
-        self.words.len() - usize::from(self.spare)
+        self.name_last() / 8 + 1
     }
 
     /// The published tier.
     pub fn tier(&self) -> Option<TierId> {
-        (self.tier != NO_TIER).then_some(TierId(self.tier))
+        let tier = TIER.get(&self.0);
+        (tier != TIER.mask()).then_some(TierId(tier as u8))
     }
 
     /// Sets the published tier.
     pub fn set_tier(&mut self, tier: Option<TierId>) {
-        self.tier = tier.map_or(NO_TIER, |tier| tier.0);
+        TIER.set(&mut self.0, tier.map_or(TIER.mask(), |tier| u64::from(tier.0)));
     }
 
     /// One bit for each segment that the account is in.
     pub fn members(&self, layout: &Layout) -> u32 {
         let (first, end) = layout.memberships();
-        let cells = &self.words[self.seek(layout, first)..self.cell_end()];
+        let cells = &self.cells()[self.seek(layout, first)..];
         let members = cells.iter().map(|word| Tag(*word).slot()).take_while(|slot| *slot < end);
         members.fold(0, |bits, slot| bits | 1 << (slot.0 - first.0))
     }
 
     /// Whether the account has a tier or is in a segment.
     pub fn stands(&self, layout: &Layout) -> bool {
-        self.tier != NO_TIER || self.members(layout) != 0
+        self.tier().is_some() || self.members(layout) != 0
     }
 
     /// All cells and event ids, for storing: words of little-endian bytes.
     pub fn words(&self) -> &[[u8; 8]] {
-        self.words[self.cell_start()..self.end()].as_bytes().as_chunks().0
+        self.0.words()[self.cell_start()..].as_bytes().as_chunks().0
     }
 
     /// How many of the words, at the end, are event ids.
     pub fn id_count(&self) -> u8 {
-        self.ids & !JUDGED
+        IDS.get(&self.0) as u8
     }
 
     /// Whether the account is known to belong where it stands, at the moment that it is settled to:
     /// it was judged there, and not only loaded.
     pub fn is_judged(&self) -> bool {
-        self.ids & JUDGED != 0
+        JUDGED.get(&self.0) != 0
     }
 
     /// Notes whether the account is known to belong where it stands.
     pub fn set_judged(&mut self, judged: bool) {
-        self.ids = if judged { self.ids | JUDGED } else { self.id_count() };
+        JUDGED.set(&mut self.0, u64::from(judged));
     }
 
-    fn cell_end(&self) -> usize {
-        self.end() - usize::from(self.id_count())
+    /// Name and cells: all words before the event ids.
+    fn cells(&self) -> &[u64] {
+        let words = self.0.words();
+        &words[..words.len() - usize::from(self.id_count())]
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        size_of_val(&*self.words)
+        self.0.heap_bytes()
     }
 
     /// The runs of cells, slot by slot.
     pub fn runs<'a>(&'a self, layout: &'a Layout) -> Runs<'a> {
-        Runs { cells: &self.words[self.cell_start()..self.cell_end()], layout, end: Slot(u8::MAX) }
+        Runs { cells: &self.cells()[self.cell_start()..], layout, end: Slot(u8::MAX) }
     }
 
     /// The runs that may be worth something.
     pub fn scores<'a>(&'a self, layout: &'a Layout) -> Runs<'a> {
         let (first, end) = layout.scoring();
-        Runs { cells: &self.words[self.seek(layout, first)..self.cell_end()], layout, end }
+        Runs { cells: &self.cells()[self.seek(layout, first)..], layout, end }
     }
 
     /// The cells of one slot.
     pub fn run(&self, layout: &Layout, slot: Slot) -> &[u64] {
         let (start, end) = self.span(layout, slot);
-        &self.words[start..end]
+        &self.0.words()[start..end]
     }
 
     /// The first word of the n-th cell (from 0) of a slot.
     pub fn nth(&self, layout: &Layout, slot: Slot, n: usize) -> Option<Tag> {
         let at = self.seek(layout, slot) + n * layout.width(slot);
-        let tag = self.words[..self.cell_end()].get(at).copied().map(Tag)?;
+        let tag = self.cells().get(at).copied().map(Tag)?;
         (tag.slot() == slot).then_some(tag)
     }
 
     /// Where the cells of a slot are or would be.
     fn seek(&self, layout: &Layout, slot: Slot) -> usize {
         let mut at = self.cell_start();
-        let cells = &self.words[..self.cell_end()];
+        let cells = self.cells();
         while let Some(&word) = cells.get(at)
             && Tag(word).slot() < slot
         {
@@ -302,7 +311,7 @@ impl Account {
 
     fn span(&self, layout: &Layout, slot: Slot) -> (usize, usize) {
         let start = self.seek(layout, slot);
-        let cells = &self.words[..self.cell_end()];
+        let cells = self.cells();
         let mut end = start;
         while cells.get(end).is_some_and(|&word| Tag(word).slot() == slot) {
             end += layout.width(slot);
@@ -323,8 +332,8 @@ impl Account {
         change: impl FnOnce(Option<[u64; N]>) -> [u64; N],
     ) {
         let at = self.seek(layout, slot);
-        let end = self.cell_end();
-        let cell = self.words[at..end].first_chunk_mut().filter(|cell| Tag(cell[0]).slot() == slot);
+        let end = self.cells().len();
+        let cell = self.0.words_mut()[at..end].first_chunk_mut().filter(|cell| Tag(cell[0]).slot() == slot);
         match cell {
             Some(cell) => *cell = change(Some(*cell)),
             None => self.insert(at, change(None)),
@@ -335,43 +344,31 @@ impl Account {
     pub fn clear(&mut self, layout: &Layout, slot: Slot) {
         let (start, end) = self.span(layout, slot);
         if start < end {
-            let left = self.end() - (end - start);
-            self.words.copy_within(end..self.end(), start);
-            self.resize(left, 0);
+            let words = self.0.words_mut();
+            let left = words.len() - (end - start);
+            words.copy_within(end.., start);
+            self.0.truncate(left);
         }
     }
 
     fn insert<const N: usize>(&mut self, at: usize, cell: [u64; N]) {
-        let end = self.end() + N;
-        match usize::from(self.spare).checked_sub(N) {
-            Some(spare) => self.spare = spare as u8,
-            None => self.resize(end, WORDS_IN_RESERVE.min(SMALL.saturating_sub(end))),
-        }
+        let end = self.0.len() + N;
+        self.0.extend(N, WORDS_IN_RESERVE.min(SMALL.saturating_sub(end)));
         self.displace(at, end, cell);
     }
 
     /// Puts a cell in, and moves those from there on along; the one that ends at `end` gives way.
     fn displace<const N: usize>(&mut self, at: usize, end: usize, cell: [u64; N]) {
-        self.words.copy_within(at..end - N, at + N);
-        self.words[at..at + N].copy_from_slice(&cell);
-    }
-
-    /// Moves to a block of memory that holds so many words, and some more.
-    fn resize(&mut self, used: usize, more: usize) {
-        let room = room_for(used + more);
-        let mut words = mem::take(&mut self.words).into_vec();
-        words.truncate(room);
-        words.reserve_exact(room - words.len());
-        words.resize(room, 0);
-        self.words = words.into_boxed_slice();
-        self.spare = (room - used) as u8;
+        let words = self.0.words_mut();
+        words.copy_within(at..end - N, at + N);
+        words[at..at + N].copy_from_slice(&cell);
     }
 
     /// Adds an event time to a slot that keeps the `keep` newest.
     pub fn add_time(&mut self, layout: &Layout, slot: Slot, time: Timestamp, keep: u32) {
         let (start, end) = self.span(layout, slot);
         let tag = Tag::new(slot, 0, time);
-        let at = start + self.words[start..end].iter().take_while(|&&word| word > tag.0).count();
+        let at = start + self.0.words()[start..end].iter().take_while(|&&word| word > tag.0).count();
         if end - start < keep as usize {
             self.insert(at, [tag.0]);
         } else if at < end {
@@ -383,7 +380,7 @@ impl Account {
     pub fn add_seen(&mut self, layout: &Layout, slot: Slot, time: Timestamp, value: u64, keep: u32) {
         let (start, end) = self.span(layout, slot);
         let cell = [Tag::new(slot, 0, time).0, value];
-        let cells = self.words[start..end].as_chunks().0;
+        let cells = self.0.words()[start..end].as_chunks().0;
         // Newest first; of two at the same time the larger hash, so that order of arrival does not matter.
         let at = start + 2 * cells.iter().take_while(|&&known| known > cell).count();
         match cells.iter().position(|known| known[1] == value) {
@@ -403,9 +400,8 @@ impl Account {
         const HASH_MASK: u64 = (1 << ID_HASH_BITS) - 1;
         let hash = id.0 & HASH_MASK;
         let word = (time.millis() as u64 >> ID_TIME_UNIT_BITS) << ID_HASH_BITS | hash;
-        let end = self.end();
-        let start = end - usize::from(self.id_count());
-        let ids = &self.words[start..end];
+        let (start, end) = (self.cells().len(), self.0.len());
+        let ids = &self.0.words()[start..];
         let is_known = |id: &u64| id & HASH_MASK == hash;
         // Nearly always none is, so several are compared at once.
         let (fours, rest) = ids.as_chunks::<4>();
@@ -423,7 +419,7 @@ impl Account {
             return true;
         }
         self.insert(at, [word]);
-        self.ids += 1;
+        IDS.set(&mut self.0, (end - start) as u64 + 1);
         true
     }
 }
@@ -469,40 +465,58 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_gives_back_the_time_or_that_it_lies_beyond() {
-        let given_back = |time| Moment::new(time).time();
+    fn a_field_gives_back_the_time_or_that_it_lies_beyond() {
         // The end of the year 9999.
         let sayable = Timestamp::from_millis(253_402_300_799_999);
-        let last = Timestamp::from_millis(Moment::LAST);
-        for time in [Timestamp::EARLIEST, Timestamp::from_millis(1), Timestamp::LATEST, sayable, last] {
-            assert_eq!(given_back(time), time);
+        let mut account = Account::new(b"a");
+        let mut given_back = |time| {
+            account.set_settled(time);
+            account.set_armed(time);
+            [account.settled(), account.armed()]
+        };
+        for time in [Timestamp::EARLIEST, Timestamp::from_millis(1), Timestamp::LATEST] {
+            assert_eq!(given_back(time), [time; 2]);
+        }
+        let last = Timestamp::from_millis((1 << 48) - 3);
+        for beyond_one in [sayable, last] {
+            assert_eq!(given_back(beyond_one), [NEVER, beyond_one]);
         }
         for before in [Timestamp::MIN, Timestamp::from_millis(-1)] {
-            assert_eq!(given_back(before), Timestamp::MIN);
+            assert_eq!(given_back(before), [Timestamp::MIN; 2]);
         }
-        for beyond in [Timestamp::from_millis(Moment::LAST + 1), NEVER] {
-            assert_eq!(given_back(beyond), NEVER);
+        for beyond in [Timestamp::from_millis(last.millis() + 1), NEVER] {
+            assert_eq!(given_back(beyond), [NEVER; 2]);
         }
     }
 
     #[test]
-    fn blocks_have_the_sizes_of_the_allocator() {
-        let sizes = [0, 1, 2, 3, 12, 13, 16, 17, 20, 21, 60, 65, 5000].map(room_for);
-        assert_eq!(sizes, [0, 2, 2, 4, 12, 14, 16, 20, 20, 24, 64, 80, 5120]);
-        assert_eq!(room_for(5121), 5121 + 255, "as much as can be said");
+    fn what_every_account_has_changes_alone() {
+        let mut account = Account::from_parts(&[b'n'; 256], Timestamp::LATEST, Some(TierId(15)), &[[1; 8]; 17], 16);
+        let is = |account: &Account| {
+            let times = (account.settled(), account.armed());
+            (times, account.tier().map(|tier| tier.0), account.id_count(), account.is_judged(), account.name().len())
+        };
+        assert_eq!(is(&account), ((Timestamp::LATEST, NEVER), Some(15), 16, false, 256));
+        account.set_armed(Timestamp::EARLIEST);
+        account.set_judged(true);
+        assert_eq!(is(&account), ((Timestamp::LATEST, Timestamp::EARLIEST), Some(15), 16, true, 256));
+        account.set_settled(Timestamp::EARLIEST);
+        account.set_tier(None);
+        assert_eq!(is(&account), ((Timestamp::EARLIEST, Timestamp::EARLIEST), None, 16, true, 256));
+        assert_eq!(account.words(), [[1; 8]; 17]);
     }
 
     #[test]
     fn cells_outlive_every_change_of_their_block() {
         let layout = Layout::of(&crate::engine::tests::model());
         let (mut account, mut expected) = (Account::new(b"acme.example"), Vec::new());
-        assert_eq!(account.heap_bytes(), 8 * 8, "two words of name, five for cells");
+        assert_eq!(account.heap_bytes(), 8 * 14, "two words of head, two of name, nine for cells, and one left over");
         for value in 0..400 {
             let time = Timestamp::from_millis(value as i64);
             account.insert(account.cell_start(), [Tag::new(Layout::STANDING, 0, time).0, value]);
             expected.splice(0..0, [Tag::new(Layout::STANDING, 0, time).0, value]);
             account.remember(EventId(value), time);
-            assert_eq!(account.words[account.cell_start()..account.cell_end()], expected, "{value}");
+            assert_eq!(account.cells()[account.cell_start()..], expected, "{value}");
         }
         assert_eq!((account.name(), usize::from(account.id_count())), ("acme.example", IDS_KEPT));
         let stored = Account::from_parts(b"acme.example", account.settled(), None, account.words(), account.id_count());

@@ -1,6 +1,6 @@
 //! The accounts of one partition, in pages.
 
-use std::{hint::black_box, iter};
+use std::hint::black_box;
 
 use hashbrown::{HashTable, hash_table::Entry};
 use xxhash_rust::xxh3::xxh3_64;
@@ -41,23 +41,12 @@ pub fn page_of(hash: u64) -> PageId {
     PageId((hash >> (64 - PAGES.trailing_zeros())) as u16)
 }
 
-/// Accounts of one page.
-#[derive(Debug, Default)]
-pub struct Page {
-    /// All are full but the last one.
-    chunks: Vec<Chunk>,
-    /// Positions, by [`spread`] hashes.
-    index: HashTable<u32>,
-}
+/// Accounts of one page. Each is one pointer, which lies in the index itself: the position of an account is that of its
+/// pointer there, and stays until an account is added.
+#[derive(Default)]
+pub struct Page(HashTable<Account>);
 
-/// Up to [`CHUNK`] accounts. Were a page in one piece, it would reserve more than it holds, and leave a
-/// hole behind whenever it grows, as all pages do at about the same time: 10 to 25 bytes per account.
-type Chunk = Vec<Account>;
-
-/// A power of two, as vectors grow.
-const CHUNK: usize = 64;
-
-/// The hash that the index of a page sees. It tells entries apart by the highest bits, and these are
+/// The hash that the table of a page sees. It tells entries apart by the highest bits, and these are
 /// the same for all accounts of a page.
 fn spread(hash: u64) -> u64 {
     hash.rotate_left(32)
@@ -66,49 +55,38 @@ fn spread(hash: u64) -> u64 {
 impl Page {
     /// The position of an account.
     pub fn find(&self, hash: u64, name: &[u8]) -> Option<usize> {
-        self.index.find(spread(hash), |&at| self.get(at as usize).name_bytes() == name).map(|&at| at as usize)
+        self.0.find_bucket_index(spread(hash), |account| account.name_bytes() == name)
     }
 
     /// The position of an account that may be the one with this hash.
     pub fn candidate(&self, hash: u64) -> Option<usize> {
-        self.index.find(spread(hash), |_| true).map(|&at| at as usize)
+        self.0.find_bucket_index(spread(hash), |_| true)
     }
 
     /// Whether the account at a position, if there is one, has this name.
     pub fn has(&self, at: usize, name: &[u8]) -> bool {
-        at < self.len() && self.get(at).name_bytes() == name
+        self.0.get_bucket(at).is_some_and(|account| account.name_bytes() == name)
     }
 
-    /// Reads the place where the index most likely has an account with this hash, or would put it; a wrong
-    /// guess costs time, nothing else.
-    pub fn peek_index(&self, hash: u64) -> u64 {
-        let mask = self.index.num_buckets().wrapping_sub(1);
-        u64::from(self.index.get_bucket(spread(hash) as usize & mask).copied().unwrap_or(0))
-    }
-
-    /// Reads the end of the last chunk, behind which the next account comes.
-    pub fn peek_end(&self) -> u64 {
-        self.chunks.last().and_then(|chunk| chunk.last()).map_or(0, Account::peek_record)
+    /// Reads the place where the account with this hash most likely is, or would be put; a wrong guess costs time,
+    /// nothing else.
+    pub fn peek_place(&self, hash: u64) -> usize {
+        let mask = self.0.num_buckets().wrapping_sub(1);
+        self.0.get_bucket(spread(hash) as usize & mask).map_or(0, Account::peek_place)
     }
 
     /// The position of an account, which is made if it is not there.
     pub fn find_or_add(&mut self, hash: u64, name: &[u8], make: impl FnOnce() -> Account) -> usize {
         self.reserve(1);
-        let (chunks, at) = (&mut self.chunks, self.index.len());
-        let is_known = |&at: &u32| account_in(chunks, at as usize).name_bytes() == name;
-        match self.index.entry(spread(hash), is_known, |&at| spread(hash_of(account_in(chunks, at as usize)))) {
-            Entry::Occupied(known) => *known.get() as usize,
-            Entry::Vacant(place) => {
-                place.insert(at as u32);
-                append(chunks, make);
-                at
-            }
+        match self.0.entry(spread(hash), |account| account.name_bytes() == name, |account| spread(hash_of(account))) {
+            Entry::Occupied(known) => known.bucket_index(),
+            Entry::Vacant(place) => place.insert(make()).bucket_index(),
         }
     }
 
-    /// Makes room in the index for so many more accounts at once.
+    /// Makes room for so many more accounts at once.
     pub fn reserve(&mut self, count: usize) {
-        if self.index.capacity() - self.index.len() < count {
+        if self.0.capacity() - self.0.len() < count {
             self.grow(count);
         }
     }
@@ -116,74 +94,49 @@ impl Page {
     /// Reads the names of all first, which no cache holds, so that the processor waits for many of them at once.
     #[cold]
     fn grow(&mut self, count: usize) {
-        black_box(self.accounts().fold(0, |sum: u64, account| sum.wrapping_add(account.peek_name())));
-        let hashes: Vec<u64> = self.accounts().map(|account| spread(hash_of(account))).collect();
-        self.index.reserve(count, |&at| hashes[at as usize]);
+        black_box(self.0.iter().fold(0, |sum: u64, account| sum.wrapping_add(account.peek_name())));
+        self.0.reserve(count, |account| spread(hash_of(account)));
     }
 
-    /// Removes the account at a position; the last one moves there.
+    /// Removes the account at a position. The others stay where they are.
     pub fn remove(&mut self, at: usize) {
-        let (last, hash) = (self.len() - 1, hash_of(self.get(at)));
-        if let Ok(entry) = self.index.find_entry(spread(hash), |&found| found as usize == at) {
+        if let Ok(entry) = self.0.get_bucket_entry(at) {
             entry.remove();
         }
-        if at != last {
-            let moved = hash_of(self.get(last));
-            if let Some(index) = self.index.find_mut(spread(moved), |&found| found as usize == last) {
-                *index = at as u32;
-            }
-        }
-        let moved = self.chunks.last_mut().and_then(Chunk::pop);
-        if let Some(moved) = moved.filter(|_| at != last) {
-            *self.get_mut(at) = moved;
-        }
-        self.chunks.pop_if(|chunk| chunk.is_empty());
     }
 
     /// Positions of the accounts with this hash: one, but for a collision of 64 bits.
     pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = usize> {
-        self.index.iter_hash(spread(hash)).map(|&at| at as usize).filter(move |&at| hash_of(self.get(at)) == hash)
+        self.0.iter_hash_buckets(spread(hash)).filter(move |&at| hash_of(self.get(at)) == hash)
     }
 
+    /// The account at a position where there is one.
     pub fn get(&self, at: usize) -> &Account {
-        account_in(&self.chunks, at)
+        self.0.get_bucket(at).expect("the position of an account")
     }
 
     pub fn get_mut(&mut self, at: usize) -> &mut Account {
-        &mut self.chunks[at / CHUNK][at % CHUNK]
+        self.0.get_bucket_mut(at).expect("the position of an account")
     }
 
-    /// How many accounts there are. Their positions go from 0 to one less.
+    /// How many accounts there are.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.0.len()
     }
 
-    /// All accounts, in no particular order.
-    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
-        self.chunks.iter().flatten()
+    /// All accounts, in the order of [`Self::positions`], which is no particular one.
+    pub fn accounts(&self) -> impl ExactSizeIterator<Item = &Account> {
+        self.0.iter()
+    }
+
+    /// The positions of all accounts.
+    pub fn positions(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.0.iter_buckets()
     }
 
     /// Bytes that the page takes.
     pub fn footprint(&self) -> usize {
-        let chunks = self.chunks.capacity() * size_of::<Chunk>();
-        let accounts: usize = self.chunks.iter().map(|chunk| chunk.capacity() * size_of::<Account>()).sum();
-        let words: usize = self.accounts().map(Account::heap_bytes).sum();
-        chunks + accounts + words + self.index.allocation_size()
-    }
-}
-
-fn account_in(chunks: &[Chunk], at: usize) -> &Account {
-    &chunks[at / CHUNK][at % CHUNK]
-}
-
-fn append(chunks: &mut Vec<Chunk>, make: impl FnOnce() -> Account) {
-    if chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-        // Most pages of a small table stay small.
-        chunks.push(Chunk::with_capacity(if chunks.is_empty() { 4 } else { CHUNK / 4 }));
-    }
-    if let Some(chunk) = chunks.last_mut() {
-        // Made where it stays: `push` would make it on the stack and copy it from there.
-        chunk.extend(iter::once_with(make));
+        self.0.allocation_size() + self.accounts().map(Account::heap_bytes).sum::<usize>()
     }
 }
 
@@ -194,7 +147,7 @@ mod tests {
     #[test]
     fn removal_keeps_the_index_true() {
         let mut page = Page::default();
-        let names: Vec<String> = (0..4 * CHUNK).map(|i| format!("account-{i}")).collect();
+        let names: Vec<String> = (0..256).map(|i| format!("account-{i}")).collect();
         for name in &names {
             page.find_or_add(account_hash(name), name.as_bytes(), || Account::new(name.as_bytes()));
         }

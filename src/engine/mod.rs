@@ -16,6 +16,7 @@ use std::{
 mod account;
 mod accounts;
 mod ahead;
+mod block;
 mod crossing;
 mod explain;
 mod judge;
@@ -374,6 +375,11 @@ impl Engine {
         if !std::mem::replace(&mut self.dirty[usize::from(page.0)], true) {
             step.touched.push(page);
         }
+    }
+
+    /// The positions of all accounts of a page; they stay while none is added.
+    fn positions(&self, page: PageId) -> Vec<usize> {
+        self.pages[usize::from(page.0)].positions().collect()
     }
 
     fn account(&self, page: PageId, at: usize) -> &Account {

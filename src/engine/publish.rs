@@ -248,7 +248,7 @@ impl Engine {
 
     /// Judges the accounts of a page afresh because the model changed; what differs goes out.
     pub fn judge_afresh(&mut self, page: PageId, clock: Timestamp, detected_at: Timestamp, step: &mut Step) {
-        for at in 0..self.pages[usize::from(page.0)].len() {
+        for at in self.positions(page) {
             self.judge_one_afresh(page, at, clock, detected_at, step);
         }
     }

@@ -186,8 +186,7 @@ impl Engine {
             return false;
         }
         let mut fades_at = NEVER;
-        let mut at = 0;
-        while at < self.pages[at_page].len() {
+        for at in self.positions(page) {
             let faded = faded_at(&self.reading(page, at));
             // A timer that is due may still turn a `not` true.
             let due = self.account(page, at).armed() <= clock;
@@ -195,7 +194,6 @@ impl Engine {
                 self.evict(page, at, step);
             } else {
                 fades_at = fades_at.min(faded);
-                at += 1;
             }
         }
         self.fades_at[at_page] = fades_at;
@@ -216,15 +214,12 @@ impl Engine {
 
     /// The accounts of a page, as they are to be stored.
     pub fn images(&self, page: PageId) -> impl ExactSizeIterator<Item = AccountImage<'_>> {
-        (0..self.pages[usize::from(page.0)].len()).map(move |at| {
-            let account = self.account(page, at);
-            AccountImage {
-                name: account.name_bytes(),
-                settled: account.settled(),
-                tier: account.tier().map(|tier| tier.0),
-                ids: account.id_count(),
-                words: account.words(),
-            }
+        self.pages[usize::from(page.0)].accounts().map(|account| AccountImage {
+            name: account.name_bytes(),
+            settled: account.settled(),
+            tier: account.tier().map(|tier| tier.0),
+            ids: account.id_count(),
+            words: account.words(),
         })
     }
 
@@ -321,11 +316,10 @@ impl Engine {
     /// The accounts of which something was published, and the sequence of the last.
     pub fn published(&self) -> impl Iterator<Item = (&str, i64)> {
         PageId::all().flat_map(move |page| {
-            let accounts = self.pages[usize::from(page.0)].accounts().enumerate();
-            accounts.filter_map(move |(at, account)| {
+            self.pages[usize::from(page.0)].positions().filter_map(move |at| {
                 let (last, _) = self.last_published(page, at);
                 // Most are unpublished, and a name is checked when it is asked for.
-                (last > 0).then(|| (account.name(), last))
+                (last > 0).then(|| (self.account(page, at).name(), last))
             })
         })
     }
@@ -338,7 +332,7 @@ impl Engine {
     /// Arms the timers of all accounts: after a restore, before time advances.
     pub fn arm_all(&mut self) {
         for page in PageId::all() {
-            for at in 0..self.pages[usize::from(page.0)].len() {
+            for at in self.positions(page) {
                 let settled = self.account(page, at).settled();
                 let due = self.next_change(page, at, settled);
                 self.arm(page, at, due);
@@ -354,7 +348,7 @@ impl Engine {
     /// The standings of all accounts of which something was published, for the read view after a restore.
     pub fn standings(&self) -> impl Iterator<Item = Standing> + '_ {
         PageId::all().flat_map(move |page| {
-            let accounts = 0..self.pages[usize::from(page.0)].len();
+            let accounts = self.pages[usize::from(page.0)].positions();
             let published = accounts.filter(move |at| self.last_published(page, *at).0 > 0);
             published.map(move |at| self.current_standing(page, at))
         })

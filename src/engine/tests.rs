@@ -203,7 +203,8 @@ fn timers_that_never_come_do_not_pile_up() {
     let mut story = Story::new();
     story.event(0, 1);
     let hash = account_hash("acme");
-    let (page, at) = (page_of(hash), 0);
+    let page = page_of(hash);
+    let at = story.engine.pages[usize::from(page.0)].find(hash, b"acme").unwrap();
     let timers = story.engine.timers();
     story.engine.account_mut(page, at).set_armed(NEVER);
     for beyond in [1 << 50, 1 << 60, i64::MAX - 1] {

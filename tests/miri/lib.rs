@@ -1,0 +1,4 @@
+//! See `Cargo.toml`.
+
+#[path = "../../src/engine/block.rs"]
+pub mod block;
