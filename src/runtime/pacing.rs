@@ -16,7 +16,7 @@ pub struct Pacing {
     began: Duration,
     /// When the oldest uncommitted work came up.
     waiting_since: Option<Duration>,
-    /// The last turn took as many records as one may.
+    /// The last turn took as much as one may.
     behind: bool,
 }
 
@@ -26,9 +26,9 @@ impl Pacing {
         Self { began: now, waiting_since: None, behind: false }
     }
 
-    /// A turn took so many records of so many that one may.
-    pub fn took(&mut self, records: usize, most: usize) {
-        self.behind = records >= most;
+    /// A turn took so many records, and ends of inputs, of so many that one may.
+    pub fn took(&mut self, delivered: usize, most: usize) {
+        self.behind = delivered >= most;
     }
 
     /// Whether more records lie ready, as far as the last turn has shown.

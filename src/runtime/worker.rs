@@ -167,19 +167,19 @@ impl<L: Log, C: Clock> Worker<L, C> {
         let (wait, began) = (self.idle_time(), self.clock.wall());
         // Read when the first record is there: the wait may be long, and a record is never recorded
         // after the wall clock that it is judged by.
-        let (mut wall, mut group, mut taken, mut ends) = (None, Vec::new(), 0, 0);
+        let (mut wall, mut group, mut delivered) = (None, Vec::new(), 0);
         let Self { log, partitions, intake, clock, settings, emptied, .. } = self;
         let mut wall = || *wall.get_or_insert_with(|| clock.wall());
         let most = settings.commit_records_max.clamp(1, RECORDS_AT_ONCE as u64) as usize;
         log.poll(wait, most, &mut |fetched| match fetched {
             Fetched::Records(records) => {
-                taken += records.len();
+                delivered += records.len();
                 if let Some(owned) = records.first().and_then(|first| partitions.get_mut(&first.partition)) {
                     owned.take(records, intake, wall(), *emptied);
                 }
             }
             Fetched::AtEnd(end) => {
-                ends += 1;
+                delivered += 1;
                 if let Some(owned) = partitions.get_mut(&end.partition) {
                     owned.reach_end(end, wall());
                 }
@@ -187,10 +187,10 @@ impl<L: Log, C: Clock> Worker<L, C> {
             Fetched::Assigned(partitions) => group.push(Group::Assigned(partitions)),
             Fetched::Revoked { lost } => group.push(Group::Revoked { lost }),
         })?;
-        if taken + ends < most && group.is_empty() {
+        if delivered < most && group.is_empty() {
             self.emptied = began;
         }
-        self.pacing.took(taken, most);
+        self.pacing.took(delivered, most);
         Ok(group)
     }
 

@@ -250,11 +250,8 @@ impl Log for MemoryLog {
         let ends = std::mem::take(&mut self.ends).into_iter();
         let (late, there): (_, Vec<End>) = ends.partition(|end| self.is_stalled((end.input, end.partition)));
         self.ends = late;
-        if !there.is_empty() {
-            there.into_iter().for_each(|end| handle(Fetched::AtEnd(end)));
-            return Ok(());
-        }
-        let mut left = max;
+        let mut left = max.saturating_sub(there.len());
+        there.into_iter().for_each(|end| handle(Fetched::AtEnd(end)));
         for (place, position) in self.positions.clone() {
             if self.paused.contains(&place) {
                 continue;
