@@ -17,6 +17,7 @@ mod restore;
 mod service;
 #[cfg(test)]
 mod simulation;
+mod sweep;
 mod worker;
 
 pub use clock::{Clock, SystemClock};

@@ -15,10 +15,10 @@ use std::{
 use self::assignment::Taken;
 use super::{
     WorkerSettings, clock::Clock, commit, intake::Intake, pacing::Pacing, partition::Owned, publish::Publisher,
+    sweep::Sweep,
 };
 use crate::{
     drill::{self, Point, Rule},
-    engine::{PAGES, PageId},
     log::{Fetched, InputId, Log, LogError, Output, Partition, Transaction},
     model::{Model, Timestamp},
     view::Phase,
@@ -69,13 +69,6 @@ pub struct Worker<L: Log, C: Clock> {
     open_told_from: Duration,
 }
 
-/// Walks all pages of all partitions once per checkpoint interval.
-#[derive(Debug, Default)]
-struct Sweep {
-    next: usize,
-    began: Duration,
-}
-
 impl<L: Log, C: Clock> Worker<L, C> {
     /// A worker that has joined the group but owns nothing yet.
     pub fn new(
@@ -102,7 +95,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
             untaken: None,
             paused: HashSet::new(),
             pages: BTreeMap::new(),
-            sweep: Sweep { next: 0, began: now },
+            sweep: Sweep::new(now),
             commits: 0,
             pacing: Pacing::new(now),
             emptied,
@@ -259,26 +252,18 @@ impl<L: Log, C: Clock> Worker<L, C> {
 
     /// Stores the pages whose turn has come: every dirty page once per checkpoint interval.
     fn sweep(&mut self) {
-        let now = self.clock.monotonic();
-        let interval = self.settings.checkpoint_interval.max(Duration::from_millis(1));
-        let share = (now.saturating_sub(self.sweep.began)).as_secs_f64() / interval.as_secs_f64();
-        let due = ((share * PAGES as f64) as usize).min(PAGES);
-        let mut bytes = 0;
-        while self.sweep.next < due && bytes < PAGE_BYTES_AT_ONCE {
-            let page = PageId(self.sweep.next as u16);
-            self.sweep.next += 1;
+        let (now, mut bytes) = (self.clock.monotonic(), 0);
+        while bytes < PAGE_BYTES_AT_ONCE && self.sweep.step(now, self.settings.checkpoint_interval) {
             drill::reach(Point::MidSweep);
             for owned in self.partitions.values_mut().filter(|owned| owned.phase == Phase::Live) {
-                let state_end = self.log.state_end(owned.partition);
-                let records = owned.sweep(page, self.settings.page_bytes_max, state_end);
+                let (state_end, limit) = (self.log.state_end(owned.partition), self.settings.page_bytes_max);
+                let pages = self.sweep.pages_of(owned.partition);
+                let records: Vec<_> = pages.flat_map(|page| owned.sweep(page, limit, state_end)).collect();
                 bytes += records.iter().filter_map(|record| record.value.as_ref()).map(Vec::len).sum::<usize>();
                 if !records.is_empty() {
                     self.pages.entry(owned.partition).or_default().extend(records);
                 }
             }
-        }
-        if self.sweep.next == PAGES {
-            self.sweep = Sweep { next: 0, began: now };
         }
     }
 
