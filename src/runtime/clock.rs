@@ -65,6 +65,16 @@ struct InputClock {
     undecided_since: Option<Timestamp>,
 }
 
+fn sight_lasts(grace: Span) -> Span {
+    grace.half().clamp(SIGHT_LASTS.0, SIGHT_LASTS.1)
+}
+
+/// How late an event may reach the log so that what is published is a function of the log alone: after that, the
+/// clock may have let happen what the event would have put off.
+pub fn in_time_within(grace: Span) -> Span {
+    Span::from_millis(grace.millis() - sight_lasts(grace).millis()).unwrap_or(Span::ZERO)
+}
+
 impl PartitionClock {
     /// A clock that has seen nothing of its inputs yet.
     pub fn new(inputs: usize, grace: Span) -> Self {
@@ -109,7 +119,7 @@ impl PartitionClock {
     /// For how long the end of an input is taken for its end. A record that reaches the log after that is
     /// younger than all that the clock has let happen.
     pub fn sight_lasts(&self) -> Span {
-        self.grace.half().clamp(SIGHT_LASTS.0, SIGHT_LASTS.1)
+        sight_lasts(self.grace)
     }
 
     /// Whether it moves on with the wall clock: nothing is left to read, and that was seen lately.
@@ -238,5 +248,7 @@ mod tests {
         let lasts = |grace| PartitionClock::new(1, grace).sight_lasts().millis();
         let graces = [Span::ZERO, Span::seconds(1), Span::seconds(5), Span::days(1)];
         assert_eq!(graces.map(lasts), [100, 500, 1_000, 1_000]);
+        let in_time = graces.map(|grace| in_time_within(grace).millis());
+        assert_eq!(in_time, [0, 500, 4_000, Span::days(1).millis() - 1_000]);
     }
 }

@@ -20,7 +20,7 @@ mod simulation;
 mod sweep;
 mod worker;
 
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, SystemClock, in_time_within};
 pub use publish::Publisher;
 pub use service::{Ended, Service, Shared};
 pub use worker::Worker;

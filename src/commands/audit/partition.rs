@@ -39,7 +39,7 @@ pub struct Outcome {
     pub partition: i32,
     /// Why it could not be audited.
     pub refused: Option<String>,
-    /// What limits what was looked at.
+    /// What limits what was looked at, and what may explain what was found.
     pub notes: Vec<String>,
     pub findings: Findings,
     pub counts: Counts,
@@ -119,7 +119,7 @@ impl Auditor {
         let until = question.until.unwrap_or(Timestamp::LATEST);
         let ledger = Ledger::new(model.id().clone(), partition.0, until, findings);
         let pass = Pass::open(readers, &plan, topics, rules, model, question, ledger)?;
-        let Passed { mut ledger, books, foreign, notes, records, due } = pass.run()?;
+        let Passed { mut ledger, books, foreign, mut notes, late, records, due } = pass.run()?;
         if let Some(foreign) = foreign {
             return alone(readers, &plan, question, foreign.reason(&model.id().digest));
         }
@@ -128,6 +128,9 @@ impl Auditor {
         read_standings(&mut readers.standings, &plan, &mut ledger)?;
         let (changes, pending, out_of_step_max) = (ledger.compared, ledger.pending, ledger.out_of_step_max as u64);
         let (findings, standings) = ledger.finish();
+        if !findings.is_clean() {
+            notes.extend(late.explanation(rules.grace));
+        }
         let counts = Counts { records, changes, standings, dead_letters, pending, out_of_step_max };
         Ok(Outcome { partition: partition.0, refused: None, notes, findings, counts, due: Some(due) })
     }

@@ -9,7 +9,7 @@ use super::{
     letters::{Letter, Letters, Place},
     partition::{Question, Readers},
     plan::{CHANGES, Plan},
-    recompute::{Recompute, Rules},
+    recompute::{Late, Recompute, Rules},
 };
 use crate::{
     log::{
@@ -114,6 +114,8 @@ pub struct Passed {
     pub foreign: Option<Foreign>,
     /// What limits what was looked at.
     pub notes: Vec<String>,
+    /// Events that came too late for what was published to be a function of the log.
+    pub late: Late,
     /// Records of inputs that were read.
     pub records: u64,
     /// Up to when falls had to be there.
@@ -175,8 +177,8 @@ impl<'a> Pass<'a> {
         }
         self.settle(due);
         self.ledger.close();
-        let Self { ledger, books, foreign, notes, records, .. } = self;
-        Ok(Passed { ledger, books, foreign, notes, records, due })
+        let Self { ledger, books, foreign, notes, records, recompute, .. } = self;
+        Ok(Passed { ledger, books, foreign, notes, late: recompute.late, records, due })
     }
 
     /// The input whose next record comes first by the highest record times.

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
+use indicatif::HumanCount;
+
 use crate::{
     engine::{Engine, Mode, PageId, Step},
     log::{InputKind, kafka::Scanned},
-    model::{Model, Span, Timestamp},
+    model::{Event, Model, Span, Timestamp},
+    runtime::in_time_within,
     wire::{
         attributes::AttributeDecoder,
         dead_letter::Rejected,
         event::{Decoded, Decoder, PersonKey, RawRecord},
         record_time,
+        time::format_span,
     },
 };
 
@@ -25,6 +29,35 @@ pub struct Rules {
     pub person_key: PersonKey,
 }
 
+/// Events that reached the log so late that what was published depends on when the service read them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Late {
+    pub events: u64,
+    /// How much later than their own time the latest of them came.
+    most: Span,
+}
+
+impl Late {
+    fn note(&mut self, event: &Event<'_>, in_time: Span) {
+        let Some(late) = Span::from_millis(event.recorded - event.time).filter(|late| *late > in_time) else { return };
+        self.events += 1;
+        self.most = self.most.max(late);
+    }
+
+    /// What a person should know of them who looks at differences.
+    pub fn explanation(&self, grace: Span) -> Option<String> {
+        let [in_time, most] = [in_time_within(grace), self.most].map(format_span);
+        (self.events > 0).then(|| {
+            format!(
+                "{} of the events reached the log more than {in_time} after their own time, one of them {most}: what is \
+                 published then depends on when the service read them, so differences may be due to that. A larger \
+                 `time.grace` would cover them",
+                HumanCount(self.events)
+            )
+        })
+    }
+}
+
 /// Decides as the service does, with the record times as its clock.
 pub struct Recompute {
     engine: Engine,
@@ -33,6 +66,7 @@ pub struct Recompute {
     grace: Span,
     /// What was caused since it was last taken out.
     pub step: Step,
+    pub late: Late,
     clock: Timestamp,
     wall: Timestamp,
     records: u64,
@@ -49,6 +83,7 @@ impl Recompute {
             attributes: AttributeDecoder::new(model),
             grace: rules.grace,
             step: Step::default(),
+            late: Late::default(),
             clock: Timestamp::MIN,
             wall,
             records: 0,
@@ -89,6 +124,7 @@ impl Recompute {
         match kind {
             InputKind::Events => {
                 if let Decoded::Event(event) = self.events.decode(raw)? {
+                    self.late.note(&event, in_time_within(self.grace));
                     self.engine.apply(&event, Mode::Live, event.recorded, &mut self.step);
                 }
             }
@@ -98,5 +134,30 @@ impl Recompute {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::EventId;
+
+    #[test]
+    fn events_that_come_too_late_for_the_promise_are_told_of_with_differences() {
+        let (grace, mut late) = (Span::seconds(5), Late::default());
+        let mut note = |time, recorded| {
+            let [time, recorded] = [time, recorded].map(Timestamp::from_millis);
+            let event = Event { account: "a", id: EventId(1), time, recorded, hits: &[] };
+            late.note(&event, in_time_within(grace));
+            late.explanation(grace)
+        };
+        assert_eq!(note(60_000, 64_000), None, "in time");
+        assert_eq!(note(70_000, 60_000), None, "ahead");
+        let told = note(60_000, 64_001).unwrap();
+        assert!(
+            told.starts_with("1 of the events reached the log more than 4s after their own time, one of them 4s1ms"),
+            "{told}"
+        );
+        assert!(note(0, 3_600_000).unwrap().starts_with("2 of the events"));
     }
 }

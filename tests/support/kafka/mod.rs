@@ -55,15 +55,9 @@ impl Tuning {
     fn java_options(self) -> &'static [&'static str] {
         match self {
             Self::QuickStart => &["-Xmx512m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData"],
-            // What Kafka's own start script says of the garbage collector, too.
-            Self::Throughput => &[
-                "-Xms2g",
-                "-Xmx2g",
-                "-XX:+UseG1GC",
-                "-XX:MaxGCPauseMillis=20",
-                "-XX:InitiatingHeapOccupancyPercent=35",
-                "-XX:-UsePerfData",
-            ],
+            // The collector of Kafka's own start script. Left to choose how much it collects at a time, it stops the
+            // broker ten times as often, and each time for half as long.
+            Self::Throughput => &["-Xms4g", "-Xmx4g", "-Xmn3g", "-XX:+UseG1GC", "-XX:-UsePerfData"],
         }
     }
 }
