@@ -32,7 +32,7 @@ pub struct Rules {
 /// Events that reached the log so late that what was published depends on when the service read them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Late {
-    pub events: u64,
+    events: u64,
     /// How much later than their own time the latest of them came.
     most: Span,
 }
