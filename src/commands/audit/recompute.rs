@@ -50,8 +50,7 @@ impl Late {
         (self.events > 0).then(|| {
             format!(
                 "{} of the events reached the log more than {in_time} after their own time, one of them {most}: what is \
-                 published then depends on when the service read them, so differences may be due to that. A larger \
-                 `time.grace` would cover them",
+                 published then depends on when the service read them, so differences may be due to that",
                 HumanCount(self.events)
             )
         })
