@@ -94,8 +94,18 @@ impl Page {
     /// Reads the names of all first, which no cache holds, so that the processor waits for many of them at once.
     #[cold]
     fn grow(&mut self, count: usize) {
-        black_box(self.0.iter().fold(0, |sum: u64, account| sum.wrapping_add(account.peek_name())));
+        self.peek_with(Account::peek_name);
         self.0.reserve(count, |account| spread(hash_of(account)));
+    }
+
+    /// Reads all of all accounts, or nearly, so that the processor waits for many of them at once.
+    pub fn peek(&self) {
+        self.peek_with(Account::peek_head);
+        self.peek_with(Account::peek);
+    }
+
+    fn peek_with(&self, peek: impl Fn(&Account) -> u64) {
+        black_box(self.accounts().fold(0, |sum: u64, account| sum.wrapping_add(peek(account))));
     }
 
     /// Removes the account at a position. The others stay where they are.

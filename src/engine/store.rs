@@ -185,6 +185,7 @@ impl Engine {
         if !self.dirty[at_page] && clock < self.fades_at[at_page] {
             return false;
         }
+        self.pages[at_page].peek();
         let mut fades_at = NEVER;
         for at in self.positions(page) {
             let faded = faded_at(&self.reading(page, at));
