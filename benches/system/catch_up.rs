@@ -38,7 +38,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
     let mut service = stage.start();
     stage::await_ready(&mut service);
     let reader = Reader::start(&stage);
-    let stream = Stream::start(&stage);
+    let stream = Stream::start(&stage, Duration::ZERO);
     Lags::default().watch(&stage, &mut service, steady);
 
     stage.stop(&mut service);

@@ -70,7 +70,7 @@ const SCENARIOS: [Scenario; 7] = [
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let Some(broker) = Broker::for_benchmarks() else { return ExitCode::SUCCESS };
+    let Some(broker) = Broker::for_benchmarks(options.data.as_deref()) else { return ExitCode::SUCCESS };
     let asked = |scenario: &&Scenario| matches!(options.scenario, Choice::All) || options.scenario == scenario.choice;
     let void = SCENARIOS.iter().filter(asked).filter(|scenario| !measure(broker, scenario, &options)).count();
     if void == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -58,6 +58,10 @@ pub struct Options {
     /// Leave out the comparison with what should come out
     #[arg(long)]
     pub no_oracle: bool,
+    /// Where the broker keeps its logs, as /dev/shm: what the system writes to a disk, every half minute, takes time
+    /// of the same processors [default: below target]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Where to keep the configuration and the log of every process
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,

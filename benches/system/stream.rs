@@ -50,14 +50,15 @@ pub struct Sent {
 }
 
 impl Stream {
-    /// Sends from now on; the time of every event is the instant at which it shall be sent.
-    pub fn start(stage: &Stage) -> Self {
-        let (sender, traffic, rate) =
-            (stage.sender(Pace::Prompt), Traffic::new(&stage.parameters).apart(), stage.parameters.rate);
+    /// Sends from now on, at a rate that takes `rise` to become what was asked for; the time of every event is the
+    /// instant at which it shall be sent.
+    pub fn start(stage: &Stage, rise: Duration) -> Self {
+        let (sender, traffic) = (stage.sender(Pace::Prompt), Traffic::new(&stage.parameters).apart());
+        let schedule = Schedule { rate: stage.parameters.rate as f64, rise: rise.as_secs_f64() };
         let shared = Arc::new(Shared::default());
         let thread = {
             let shared = shared.clone();
-            thread::spawn(move || shared.send(&sender, traffic, rate))
+            thread::spawn(move || shared.send(&sender, traffic, schedule))
         };
         Self { shared, thread }
     }
@@ -101,11 +102,31 @@ impl Sent {
     }
 }
 
+/// When each event is due.
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    /// Events per second, in the end.
+    rate: f64,
+    /// Seconds in which the rate grows evenly to that.
+    rise: f64,
+}
+
+impl Schedule {
+    /// The instant of an event, counted from 0.
+    fn instant(self, event: u64) -> Duration {
+        let (Self { rate, rise }, event) = (self, event as f64);
+        let while_it_rises = rate * rise / 2.0;
+        let seconds =
+            if event < while_it_rises { (2.0 * rise * event / rate).sqrt() } else { rise / 2.0 + event / rate };
+        Duration::from_secs_f64(seconds)
+    }
+}
+
 impl Shared {
-    fn send(&self, sender: &Sender, mut traffic: Traffic, rate: u64) {
+    fn send(&self, sender: &Sender, mut traffic: Traffic, schedule: Schedule) {
         let (began, began_us) = (Instant::now(), chrono::Utc::now().timestamp_micros());
         for event in 0_u64.. {
-            let instant = Duration::from_secs_f64(event as f64 / rate as f64);
+            let instant = schedule.instant(event);
             let elapsed = loop {
                 if self.stop.load(Ordering::Relaxed) {
                     return sender.flush();

@@ -1,7 +1,5 @@
 //! Seeded events of about 300 bytes, written into the same buffers again and again.
 
-use std::io::Write;
-
 use fastrand::Rng;
 use tidemark::{model::Timestamp, wire::time::Rfc3339};
 
@@ -48,6 +46,8 @@ pub struct Traffic {
     /// What the numbers of the accounts of telling views begin with.
     telling_from: u64,
     events: u64,
+    /// The newest time, as text: many events have the same.
+    time: (Timestamp, String),
     key: Vec<u8>,
     value: Vec<u8>,
 }
@@ -63,6 +63,7 @@ impl Traffic {
             telling_share: parameters.changes_per_mille / 1000.0 / CHANGES_OF_A_TELLING_VIEW,
             telling_from: 0,
             events: 0,
+            time: (Timestamp::MIN, String::new()),
             key: Vec::new(),
             value: Vec::new(),
         }
@@ -85,19 +86,46 @@ impl Traffic {
         self.view(subject, page, time)
     }
 
-    /// A view of a page by somebody.
+    /// A view of a page by somebody. Put together piece by piece, which takes a third of the time of a format: the
+    /// sender has its core with what is measured.
     pub fn view(&mut self, subject: Subject, page: &str, time: Timestamp) -> Written<'_> {
-        let (number, Subject { account, person }) = (self.events, subject);
+        if self.time.0 != time {
+            self.time = (time, Rfc3339(time).to_string());
+        }
+        let mut digits = [itoa::Buffer::new(), itoa::Buffer::new(), itoa::Buffer::new()];
+        let [number, account, person] = &mut digits;
+        // Twelve digits, whatever the number.
+        let number = &number.format(1_000_000_000_000 + self.events)[1..];
+        let (account, person) = (account.format(subject.account), person.format(subject.person));
         self.events += 1;
-        self.key.clear();
-        write!(self.key, "company-{account}.example").expect("memory takes it");
-        self.value.clear();
-        write!(
-            self.value,
-            r#"{{"id":"e-{number:012}","type":"page_view","account":"company-{account}.example","time":"{time}","person":"p-{account}-{person}","url":"https://www.example.com{page}?utm_source=newsletter","properties":{{"referrer":"https://search.example/","user_agent":"Mozilla/5.0 (X11; Linux x86_64)","status":200}}}}"#,
-            time = Rfc3339(time),
-        )
-        .expect("memory takes it");
+        fill(&mut self.key, &["company-", account, ".example"]);
+        fill(
+            &mut self.value,
+            &[
+                r#"{"id":"e-"#,
+                number,
+                r#"","type":"page_view","account":"company-"#,
+                account,
+                r#".example","time":""#,
+                &self.time.1,
+                r#"","person":"p-"#,
+                account,
+                "-",
+                person,
+                r#"","url":"https://www.example.com"#,
+                page,
+                r#"?utm_source=newsletter","properties":{"referrer":"https://search.example/","#,
+                r#""user_agent":"Mozilla/5.0 (X11; Linux x86_64)","status":200}}"#,
+            ],
+        );
         Written { key: &self.key, value: &self.value, time }
+    }
+}
+
+/// Replaces what a buffer holds.
+fn fill(buffer: &mut Vec<u8>, pieces: &[&str]) {
+    buffer.clear();
+    for piece in pieces {
+        buffer.extend_from_slice(piece.as_bytes());
     }
 }

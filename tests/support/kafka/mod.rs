@@ -39,6 +39,9 @@ const START_ATTEMPTS: u32 = 3;
 /// What Kafka logs when it cannot start, or go on.
 const GAVE_UP: &str = "Exiting Kafka";
 
+/// Where brokers keep what they have, unless it is said.
+const SCRATCH: &str = env!("CARGO_TARGET_TMPDIR");
+
 /// Any id will do; Kafka wants a base64 UUID.
 const CLUSTER_ID: &str = "4L6g3nShT-eMCtK--X86sw";
 
@@ -105,13 +108,14 @@ impl Broker {
     /// Like [`Self::shared`]: one that talks TLS only, and to whom it knows; see [`Self::security`].
     pub fn secured() -> Option<&'static Self> {
         static SECURED: OnceLock<Result<Broker, String>> = OnceLock::new();
-        Self::or_skip(SECURED.get_or_init(|| Self::start_kind(Tuning::QuickStart, Kind::Secured)))
+        Self::or_skip(SECURED.get_or_init(|| Self::start_in(Path::new(SCRATCH), Tuning::QuickStart, Kind::Secured)))
     }
 
-    /// Like [`Self::shared`], with room for a lot of records.
-    pub fn for_benchmarks() -> Option<&'static Self> {
+    /// Like [`Self::shared`], with room for a lot of records, in a directory of choice.
+    pub fn for_benchmarks(scratch: Option<&Path>) -> Option<&'static Self> {
         static ROOMY: OnceLock<Result<Broker, String>> = OnceLock::new();
-        Self::or_skip(ROOMY.get_or_init(|| Self::start(Tuning::Throughput)))
+        let scratch = scratch.unwrap_or(Path::new(SCRATCH));
+        Self::or_skip(ROOMY.get_or_init(|| Self::start_in(scratch, Tuning::Throughput, Kind::Open)))
     }
 
     fn or_skip(started: &'static Result<Self, String>) -> Option<&'static Self> {
@@ -134,14 +138,14 @@ impl Broker {
     /// # Errors
     /// For a person: why there is none.
     pub fn start(tuning: Tuning) -> Result<Self, String> {
-        Self::start_kind(tuning, Kind::Open)
+        Self::start_in(Path::new(SCRATCH), tuning, Kind::Open)
     }
 
-    fn start_kind(tuning: Tuning, kind: Kind) -> Result<Self, String> {
+    fn start_in(scratch: &Path, tuning: Tuning, kind: Kind) -> Result<Self, String> {
         let java = Java { class_path: libs::class_path()?, tuning };
         let mut failure = String::new();
         for _ in 0..START_ATTEMPTS {
-            let broker = Self::launch(&java, kind)?;
+            let broker = Self::launch(scratch, &java, kind)?;
             match broker.await_ready() {
                 Ok(()) => return Ok(broker),
                 Err(reason) => failure = reason,
@@ -221,11 +225,11 @@ impl Broker {
         format!("{test}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn launch(java: &Java, kind: Kind) -> Result<Self, String> {
+    fn launch(scratch: &Path, java: &Java, kind: Kind) -> Result<Self, String> {
         let scratch = tempfile::Builder::new()
             .prefix("kafka-")
-            .tempdir_in(env!("CARGO_TARGET_TMPDIR"))
-            .map_err(|error| format!("no directory for the broker: {error}"))?;
+            .tempdir_in(scratch)
+            .map_err(|error| format!("no directory for the broker in {}: {error}", scratch.display()))?;
         let no_port = |error| format!("no free port: {error}");
         let [port, exit, certificates, controller] = free_ports().map_err(no_port)?;
         let entrance = TcpListener::bind("127.0.0.1:0").map_err(no_port)?;
