@@ -13,27 +13,19 @@ use std::ffi::c_long;
 
 use libmimalloc_sys::{mi_option_set_default, mi_option_t};
 
-/// How long memory that is free is kept before it is given back to the system, in milliseconds; by default a
-/// second. While accounts are restored or come anew, what is free is needed again soon: to give it back in
-/// between costs twice, and takes huge pages apart: restores that never gave any back took a fifth less CPU time.
-const PURGE_DELAY_MS: c_long = 5_000;
-
 /// `mi_option_purge_delay`, which the crate has no name for.
 const PURGE_DELAY: mi_option_t = 15;
 
-/// To be called first of all. What the environment says (`MIMALLOC_PURGE_DELAY`) stands.
+/// How long memory that is free is kept before it is given back to the system, in milliseconds (-1 for ever); by default
+/// a second. To be called first of all. What the environment says (`MIMALLOC_PURGE_DELAY`) stands.
 #[expect(unsafe_code, reason = "the allocator's settings are only to be had from C")]
-pub fn set_up() {
+pub fn keep_free_memory_for(millis: c_long) {
     // SAFETY: sets a number; other threads, which would read it, are yet to come.
-    unsafe { mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MS) }
+    unsafe { mi_option_set_default(PURGE_DELAY, millis) }
 }
 
 #[cfg(test)]
 mod tests {
-    use libmimalloc_sys::{mi_is_in_heap_region, mi_usable_size};
-
-    use super::*;
-
     /// Those that accounts come in.
     #[test]
     #[expect(unsafe_code, reason = "the size of a block is only to be had from C")]
@@ -42,9 +34,9 @@ mod tests {
             let block = vec![words; words].into_boxed_slice();
             let start = block.as_ptr().cast();
             // SAFETY: asks where a pointer points to.
-            assert!(unsafe { mi_is_in_heap_region(start) }, "not the memory of this allocator");
+            assert!(unsafe { libmimalloc_sys::mi_is_in_heap_region(start) }, "not the memory of this allocator");
             // SAFETY: a block of this allocator, as was just asked.
-            assert_eq!(unsafe { mi_usable_size(start) }, size_of_val(&*block));
+            assert_eq!(unsafe { libmimalloc_sys::mi_usable_size(start) }, size_of_val(&*block));
         }
     }
 
@@ -54,8 +46,8 @@ mod tests {
         // SAFETY: reads a number.
         let read = |option| unsafe { libmimalloc_sys::mi_option_get(option) };
         // A version of the allocator that numbers its settings anew would show: no other one has this default.
-        assert_eq!(read(PURGE_DELAY), 1000);
-        set_up();
-        assert_eq!(read(PURGE_DELAY), PURGE_DELAY_MS);
+        assert_eq!(read(super::PURGE_DELAY), 1000);
+        super::keep_free_memory_for(5_000);
+        assert_eq!(read(super::PURGE_DELAY), 5_000);
     }
 }
