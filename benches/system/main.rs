@@ -68,11 +68,13 @@ const SCENARIOS: [Scenario; 7] = [
 ];
 
 fn main() -> ExitCode {
-    // A stop of the broker makes the sender need more for a moment. What it gave back after the last one it would wait
-    // for then, and be late itself.
-    #[cfg(target_os = "linux")]
-    allocator::keep_free_memory_for(-1);
     let options = Options::parse();
+    // A stop of the broker makes the sender of a stream need more for a moment. What it gave back after the last one it
+    // would wait for then, and be late itself.
+    #[cfg(target_os = "linux")]
+    if matches!(options.scenario, Choice::OpenLoop | Choice::CatchUp) {
+        allocator::keep_free_memory_for(-1);
+    }
     let Some(broker) = Broker::for_benchmarks(options.data.as_deref()) else { return ExitCode::SUCCESS };
     let asked = |scenario: &&Scenario| matches!(options.scenario, Choice::All) || options.scenario == scenario.choice;
     let void = SCENARIOS.iter().filter(asked).filter(|scenario| !measure(broker, scenario, &options)).count();
