@@ -86,8 +86,8 @@ impl Traffic {
         self.view(subject, page, time)
     }
 
-    /// A view of a page by somebody. Put together piece by piece, which takes a third of the time of a format: the
-    /// sender has its core with what is measured.
+    /// A view of a page by somebody. Put together piece by piece, which takes less time than a format: the sender has
+    /// its cores with what is measured.
     pub fn view(&mut self, subject: Subject, page: &str, time: Timestamp) -> Written<'_> {
         if self.time.0 != time {
             self.time = (time, Rfc3339(time).to_string());
