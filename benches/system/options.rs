@@ -60,7 +60,7 @@ pub struct Options {
     pub no_oracle: bool,
     /// Where the broker keeps its logs, as /dev/shm: what the system writes to a disk, every half minute, takes time
     /// of the same processors [default: below target]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = directory)]
     pub data: Option<PathBuf>,
     /// Where to keep the configuration and the log of every process
     #[arg(long, value_name = "DIR")]
@@ -68,6 +68,12 @@ pub struct Options {
     /// Cargo says this to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
+}
+
+/// One that is there: a broker that cannot start for want of it would only be skipped.
+fn directory(path: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(path);
+    if path.is_dir() { Ok(path) } else { Err("there is no such directory".to_owned()) }
 }
 
 /// One scenario, or all of them.
