@@ -183,7 +183,7 @@ impl<L: Log, C: Clock> Worker<L, C> {
         if delivered < most && group.is_empty() {
             self.emptied = began;
         }
-        self.pacing.took(delivered, most);
+        self.pacing.took(delivered, most, self.clock.monotonic());
         Ok(group)
     }
 

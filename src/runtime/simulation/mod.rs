@@ -113,7 +113,7 @@ fn a_worker_with_a_backlog_commits_less_often() {
         world.turn_all().unwrap();
         world.workers[0].worker.partitions().map(|owned| owned.last_committed()[0].0).max()
     });
-    assert_eq!(committed, [4_096, 4_096, 4_096, 16_383, 20_000].map(Some), "200 ms apart, and 25 where it ends");
+    assert_eq!(committed, [4_096, 8_191, 8_191, 8_191, 20_000].map(Some), "30 ms apart at first, then up to 200");
 }
 
 #[test]
