@@ -24,6 +24,8 @@ use crate::{
 const LATE: Duration = Duration::from_millis(25);
 /// The share of missed instants from which on the rate was not what was asked for.
 const MISSED_MAX: f64 = 0.001;
+/// So many events at most are sent by one look at the clock, which takes as long as it does to write one.
+const SENT_BY_ONE_LOOK: u64 = 64;
 /// The sender wakes up this often at most.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -125,18 +127,19 @@ impl Schedule {
 impl Shared {
     fn send(&self, sender: &Sender, mut traffic: Traffic, schedule: Schedule) {
         let (began, began_us) = (Instant::now(), chrono::Utc::now().timestamp_micros());
+        let mut elapsed = Duration::ZERO;
         for event in 0_u64.. {
             let instant = schedule.instant(event);
-            let elapsed = loop {
+            while elapsed < instant || event.is_multiple_of(SENT_BY_ONE_LOOK) {
                 if self.stop.load(Ordering::Relaxed) {
                     return sender.flush();
                 }
-                let elapsed = began.elapsed();
+                elapsed = began.elapsed();
                 if elapsed >= instant {
-                    break elapsed;
+                    break;
                 }
                 thread::sleep((instant - elapsed).max(NAP));
-            };
+            }
             let time = Timestamp::from_millis((began_us + instant.as_micros() as i64).div_euclid(1000));
             sender.send(&traffic.next(time));
             self.missed.fetch_add(u64::from(elapsed - instant > LATE), Ordering::Relaxed);
