@@ -33,11 +33,11 @@ impl Pacing {
 
     /// A turn that is over now took so many records, and ends of inputs, of so many that one may.
     pub fn took(&mut self, delivered: usize, most: usize, now: Duration) {
-        let (was_behind, is_behind) = (self.behind, delivered >= most);
-        match (was_behind, is_behind) {
-            (true, true) => self.behind_for += now.saturating_sub(self.turned),
-            (false, true) => {}
-            (_, false) => self.behind_for /= 2,
+        let is_behind = delivered >= most;
+        if !is_behind {
+            self.behind_for /= 2;
+        } else if self.behind {
+            self.behind_for += now.saturating_sub(self.turned);
         }
         (self.behind, self.turned) = (is_behind, now);
     }
