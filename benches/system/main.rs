@@ -5,11 +5,6 @@
 //! CPU time is that of the service's process, its threads in the client library included, so that a
 //! busy machine matters little. Needs Java 17 and Maven, as the tests do.
 
-/// The service's. With the one of the C library a sixth of the events at 400,000/s were sent more than 25 ms late: the
-/// client library gives memory back on threads of its own, and the sender's allocations waited for it.
-#[cfg(target_os = "linux")]
-#[path = "../../src/allocator.rs"]
-mod allocator;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -69,12 +64,6 @@ const SCENARIOS: [Scenario; 7] = [
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    // A stop of the broker makes the sender of a stream need more for a moment. What it gave back after the last one it
-    // would wait for then, and be late itself.
-    #[cfg(target_os = "linux")]
-    if matches!(options.scenario, Choice::OpenLoop | Choice::CatchUp) {
-        allocator::keep_free_memory_for(-1);
-    }
     let Some(broker) = Broker::for_benchmarks(options.data.as_deref()) else { return ExitCode::SUCCESS };
     let asked = |scenario: &&Scenario| matches!(options.scenario, Choice::All) || options.scenario == scenario.choice;
     let void = SCENARIOS.iter().filter(asked).filter(|scenario| !measure(broker, scenario, &options)).count();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::{
-    TopicPartitionList,
+    Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
 };
 
@@ -33,17 +33,21 @@ impl Progress {
         let mut asked = TopicPartitionList::new();
         asked.add_partition_range(&self.topic, 0, self.partitions - 1);
         let committed = self.consumer.committed_offsets(asked, LIMIT).ok()?;
-        let offsets =
-            committed.elements().into_iter().filter_map(|element| element.offset().to_raw()).map(|at| at.max(0));
-        Some(offsets.sum::<i64>() as u64)
+        Some(records(&committed))
     }
 
     /// Records that the topic holds, over all partitions.
     pub fn end(&self) -> u64 {
-        let end = |partition| {
-            let watermarks = self.consumer.fetch_watermarks(&self.topic, partition, LIMIT);
-            watermarks.expect("the broker tells where the topic ends").1
-        };
-        (0..self.partitions).map(end).sum::<i64>() as u64
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            asked.add_partition_offset(&self.topic, partition, Offset::End).expect("a valid offset");
+        }
+        let ends = self.consumer.offsets_for_times(asked, LIMIT).expect("the broker tells where the topic ends");
+        records(&ends)
     }
+}
+
+/// What offsets come to, over all partitions.
+fn records(offsets: &TopicPartitionList) -> u64 {
+    offsets.elements().into_iter().filter_map(|element| element.offset().to_raw()).map(|at| at.max(0) as u64).sum()
 }

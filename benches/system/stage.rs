@@ -12,7 +12,7 @@ use crate::{
     meter::Meter,
     options::{Options, Parameters},
     progress::Progress,
-    sender::{Pace, Sender},
+    sender::Sender,
     support::{
         deployment::{Deployment, Plan},
         kafka::Broker,
@@ -84,8 +84,8 @@ impl Stage {
     }
 
     /// A sender to its events topic.
-    pub fn sender(&self, pace: Pace) -> Sender {
-        Sender::new(self.broker(), &self.deployment.topic("events"), pace)
+    pub fn sender(&self) -> Sender {
+        Sender::new(self.broker(), &self.deployment.topic("events"), self.parameters.partitions)
     }
 
     /// Fills the topic with the events that the parameters ask for, evenly over their span up to now,
@@ -100,14 +100,14 @@ impl Stage {
 
     /// Sends so many events, as fast as they are taken, and gives their bytes.
     pub fn send(&self, traffic: &mut Traffic, events: u64, time: impl Fn(u64) -> Timestamp) -> u64 {
-        let sender = self.sender(Pace::Bulk);
+        let mut sender = self.sender();
         let mut bytes = 0;
         for event in 0..events {
             let written = traffic.next(time(event));
             bytes += written.value.len() as u64;
             sender.send(&written);
         }
-        sender.flush();
+        sender.finish();
         bytes
     }
 

@@ -11,13 +11,7 @@ use std::{
 
 use tidemark::model::Timestamp;
 
-use crate::{
-    options::Options,
-    oracle::Verdict,
-    sender::{Pace, Sender},
-    stage::Stage,
-    traffic::Traffic,
-};
+use crate::{options::Options, oracle::Verdict, sender::Sender, stage::Stage, traffic::Traffic};
 
 /// An event that is handed to the client later than this after its instant has missed it. Latencies
 /// count from the instant all the same.
@@ -26,6 +20,8 @@ const LATE: Duration = Duration::from_millis(25);
 const MISSED_MAX: f64 = 0.001;
 /// So many events at most are sent by one look at the clock, which takes as long as it does to write one.
 const SENT_BY_ONE_LOOK: u64 = 64;
+/// An event waits no longer than this for others that are sent with it: as Kafka's own producer does by default.
+const LINGER: Duration = Duration::from_millis(5);
 /// The sender wakes up this often at most.
 const NAP: Duration = Duration::from_millis(1);
 
@@ -55,12 +51,12 @@ impl Stream {
     /// Sends from now on, at a rate that takes `rise` to become what was asked for; the time of every event is the
     /// instant at which it shall be sent.
     pub fn start(stage: &Stage, rise: Duration) -> Self {
-        let (sender, traffic) = (stage.sender(Pace::Prompt), Traffic::new(&stage.parameters).apart());
+        let (sender, traffic) = (stage.sender(), Traffic::new(&stage.parameters).apart());
         let schedule = Schedule { rate: stage.parameters.rate as f64, rise: rise.as_secs_f64() };
         let shared = Arc::new(Shared::default());
         let thread = {
             let shared = shared.clone();
-            thread::spawn(move || shared.send(&sender, traffic, schedule))
+            thread::spawn(move || shared.send(sender, traffic, schedule))
         };
         Self { shared, thread }
     }
@@ -125,20 +121,24 @@ impl Schedule {
 }
 
 impl Shared {
-    fn send(&self, sender: &Sender, mut traffic: Traffic, schedule: Schedule) {
+    fn send(&self, mut sender: Sender, mut traffic: Traffic, schedule: Schedule) {
         let (began, began_us) = (Instant::now(), chrono::Utc::now().timestamp_micros());
-        let mut elapsed = Duration::ZERO;
+        let (mut elapsed, mut dispatched) = (Duration::ZERO, Duration::ZERO);
         for event in 0_u64.. {
             let instant = schedule.instant(event);
             while elapsed < instant || event.is_multiple_of(SENT_BY_ONE_LOOK) {
                 if self.stop.load(Ordering::Relaxed) {
-                    return sender.flush();
+                    return sender.finish();
                 }
                 elapsed = began.elapsed();
+                if elapsed - dispatched >= LINGER {
+                    sender.dispatch();
+                    dispatched = elapsed;
+                }
                 if elapsed >= instant {
                     break;
                 }
-                thread::sleep((instant - elapsed).max(NAP));
+                thread::sleep((instant - elapsed).clamp(NAP, LINGER));
             }
             let time = Timestamp::from_millis((began_us + instant.as_micros() as i64).div_euclid(1000));
             sender.send(&traffic.next(time));

@@ -14,7 +14,6 @@ use crate::{
     random::Subject,
     reader::{self, Kind, Reader},
     report::Run,
-    sender::Pace,
     stage::{self, GRACE_MS, LIMIT, Stage},
     support::{kafka::Broker, wait_until},
     traffic::Traffic,
@@ -74,10 +73,10 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
 /// One event of every account, all within the storm's length.
 fn send_rises(stage: &Stage, first: i64) {
     let accounts = stage.parameters.accounts;
-    let (mut traffic, sender) = (Traffic::new(&stage.parameters), stage.sender(Pace::Bulk));
+    let (mut traffic, mut sender) = (Traffic::new(&stage.parameters), stage.sender());
     for account in 0..accounts {
         let time = first + (account as f64 / accounts as f64 * STORM_MS as f64) as i64;
         sender.send(&traffic.view(Subject { account, person: 0 }, "/pricing", Timestamp::from_millis(time)));
     }
-    sender.flush();
+    sender.finish();
 }
