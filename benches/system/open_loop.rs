@@ -26,6 +26,8 @@ pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/system/fli
 /// one, and what reaches the log that late is beyond what is promised.
 const WARM_UP: Duration = Duration::from_secs(20);
 const QUICK_WARM_UP: Duration = Duration::from_secs(2);
+/// Nor is the first minute at the full rate: a service that has just met its accounts still grows.
+const SETTLING: Duration = Duration::from_secs(60);
 /// Nor is what comes before the broker has taken so much CPU time, in seconds: its code is compiled as it
 /// runs.
 const BROKER_IS_WARM: f64 = 90.0;
@@ -73,6 +75,7 @@ pub fn run(broker: &'static Broker, name: &str, parameters: Parameters, options:
 fn await_warm(stage: &Stage, service: &mut Running, warm_up: Duration, options: &Options) {
     Lags::default().watch(stage, service, warm_up);
     if !options.quick {
+        Lags::default().watch(stage, service, SETTLING);
         wait_until("the broker's code to be compiled", WARM_UP_LIMIT, || {
             assert!(service.is_running(), "{}", service.log());
             (proc::cpu_seconds(stage.broker().id()) >= BROKER_IS_WARM).then_some(())

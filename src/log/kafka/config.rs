@@ -98,7 +98,7 @@ impl KafkaConfig {
         let mut config = self.reader(&worker.to_string());
         // A broker that answers as soon as there is one record does so a thousand times a second, and has
         // the less time for the transactions that readers of changes wait for.
-        self.set_unless_given(&mut config, "fetch.min.bytes", "65536");
+        self.set_unless_given(&mut config, "fetch.min.bytes", "32768");
         config
     }
 
