@@ -43,6 +43,9 @@ impl Progress {
             asked.add_partition_offset(&self.topic, partition, Offset::End).expect("a valid offset");
         }
         let ends = self.consumer.offsets_for_times(asked, LIMIT).expect("the broker tells where the topic ends");
+        for partition in ends.elements() {
+            partition.error().expect("the broker tells where every partition ends");
+        }
         records(&ends)
     }
 }
