@@ -26,7 +26,7 @@ pub const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/system/fli
 /// one, and what reaches the log that late is beyond what is promised.
 const WARM_UP: Duration = Duration::from_secs(20);
 const QUICK_WARM_UP: Duration = Duration::from_secs(2);
-/// Nor is the first minute at the full rate: a service that has just met its accounts still grows.
+/// Nor is the first minute at the full rate, in which the service still takes more of the kernel.
 const SETTLING: Duration = Duration::from_secs(60);
 /// Nor is what comes before the broker has taken so much CPU time, in seconds: its code is compiled as it
 /// runs.

@@ -9,6 +9,7 @@ use std::{
     ptr,
     sync::mpsc::{self, Receiver, SyncSender},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -29,7 +30,8 @@ use crate::{support::kafka::Broker, traffic::Written};
 const VERSION: i16 = 12;
 /// The broker answers when the records are in its log, on all replicas.
 const ALL_REPLICAS: i16 = -1;
-const TIMEOUT_MS: i32 = 120_000;
+/// For the broker to take a request, and to answer it.
+const LIMIT: Duration = Duration::from_secs(120);
 /// A batch of so many bytes, before they are compressed, is sent.
 const BATCH_BYTES: usize = 1_000_000;
 /// Memory for text is had in pieces of this size. Next to each other, records are written a quarter faster.
@@ -60,6 +62,8 @@ impl Sender {
     pub fn new(broker: &Broker, topic: &str, partitions: i32) -> Self {
         let stream = TcpStream::connect(broker.bootstrap()).expect("the broker accepts a connection");
         stream.set_nodelay(true).expect("an option of every connection");
+        stream.set_read_timeout(Some(LIMIT)).expect("a time above zero");
+        stream.set_write_timeout(Some(LIMIT)).expect("a time above zero");
         let (requests, waiting) = mpsc::sync_channel(WAITING_MAX);
         Self {
             topic: TopicName(StrBytes::from_string(topic.to_owned())),
@@ -174,8 +178,10 @@ fn partition(key: &[u8], partitions: usize) -> usize {
 fn request(data: TopicProduceData) -> Bytes {
     let header =
         RequestHeader::default().with_request_api_key(ApiKey::Produce as i16).with_request_api_version(VERSION);
-    let request =
-        ProduceRequest::default().with_acks(ALL_REPLICAS).with_timeout_ms(TIMEOUT_MS).with_topic_data(vec![data]);
+    let request = ProduceRequest::default()
+        .with_acks(ALL_REPLICAS)
+        .with_timeout_ms(LIMIT.as_millis() as i32)
+        .with_topic_data(vec![data]);
     let mut bytes = BytesMut::from([0; size_of::<u32>()].as_slice());
     header.encode(&mut bytes, ProduceRequest::header_version(VERSION)).expect("a header can be written");
     request.encode(&mut bytes, VERSION).expect("a request can be written");

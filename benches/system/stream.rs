@@ -20,7 +20,7 @@ const LATE: Duration = Duration::from_millis(25);
 const MISSED_MAX: f64 = 0.001;
 /// So many events at most are sent by one look at the clock, which takes as long as it does to write one.
 const SENT_BY_ONE_LOOK: u64 = 64;
-/// An event waits no longer than this for others that are sent with it: as Kafka's own producer does by default.
+/// An event waits for this long, and a nap, at most for others that are sent with it: as Kafka's own producer does by default.
 const LINGER: Duration = Duration::from_millis(5);
 /// The sender wakes up this often at most.
 const NAP: Duration = Duration::from_millis(1);
@@ -138,7 +138,7 @@ impl Shared {
                 if elapsed >= instant {
                     break;
                 }
-                thread::sleep((instant - elapsed).clamp(NAP, LINGER));
+                thread::sleep((instant.min(dispatched + LINGER) - elapsed).max(NAP));
             }
             let time = Timestamp::from_millis((began_us + instant.as_micros() as i64).div_euclid(1000));
             sender.send(&traffic.next(time));
